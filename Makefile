@@ -1,0 +1,79 @@
+# make run and make test do everything on a fresh Debian machine that has Python 3.11, make and git.
+
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+ONCE   ?=
+SHELL  := /bin/bash
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test check bench bench-quick format clean
+
+help:
+	@echo "make run          install, and show the server at work (ONCE=1: end by itself)"
+	@echo "make test         install what the tests need, and run them all"
+	@echo "make check        format, lint, types, tests: the habit before a commit"
+	@echo "make bench        compare with Kea, ISC dhcpd and dnsmasq (needs root)"
+	@echo "make bench-quick  the same in two minutes"
+	@echo "make clean        remove what these made"
+
+# $(call packages,NAMES): Debian packages that are missing, when we may install them; otherwise what is missing is done without.
+define packages
+	@missing=$$(dpkg-query -W -f='$${db:Status-Abbrev} $${Package}\n' $(1) 2>/dev/null | sed -n 's/^ii *//p' | sort); \
+	missing=$$(comm -13 <(echo "$$missing") <(printf '%s\n' $(1) | sort)); \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing" $$missing; \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing) >$(VENV)/apt.log 2>&1 \
+		|| { tail -n 5 $(VENV)/apt.log; echo "going on without them"; }; \
+	elif [ -n "$$missing" ]; then \
+		echo "not installed, and done without:" $$missing; \
+	fi
+endef
+
+# Debian's python3 has no venv without python3-venv.
+$(BIN)/python:
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
+		rm -rf $(VENV); \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "installing python3-venv"; \
+			(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y python3-venv) >/dev/null && $(PYTHON) -m venv $(VENV); \
+		else \
+			echo "$(PYTHON) can't make a virtual environment: install the package python3-venv first"; exit 1; \
+		fi; }
+
+$(VENV)/.runs: pyproject.toml | $(BIN)/python
+	@echo "installing aiodhcp into $(VENV)"
+	@$(BIN)/pip install -q -e .
+	@touch $@
+
+$(VENV)/.tests: pyproject.toml | $(BIN)/python
+	@echo "installing aiodhcp and what its tests need into $(VENV)"
+	@$(BIN)/pip install -q --upgrade 'pip>=25.1'
+	@$(BIN)/pip install -q -e '.[aioudp]' --group test --group check
+	@touch $@ $(VENV)/.runs
+
+run: $(VENV)/.runs
+	$(call packages,iproute2 udhcpc)
+	@exec $(BIN)/aiodhcp demo $(if $(ONCE),--once)
+
+test: $(VENV)/.tests
+	$(call packages,$(shell sed 's/#.*//' tests/system-packages.txt))
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+check: $(VENV)/.tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory test
+
+format: $(VENV)/.tests
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench bench-quick: $(VENV)/.runs
+	@benchmarks/setup.sh
+	@$(BIN)/python benchmarks/run.py $(if $(filter bench-quick,$@),--quick)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist benchmarks/build
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Ready-made plugins for aiodhcp, written against its public names only."""
