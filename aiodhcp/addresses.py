@@ -1,0 +1,166 @@
+"""Addresses: which address a client may have, and which one it is offered. The lease table, the offers, the free ones.
+
+Offers are promises, kept in memory only (RFC 2131 §3.1, step 2). Knows no packet and no hook.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from aiodhcp.leases import FreeAddresses, Lease, LeaseState, LeaseTable
+from aiodhcp.subnets import Config, Pool, Reservation, Subnet
+
+__all__ = ["Addresses", "Offer"]
+
+
+class Offer(NamedTuple):
+    """An address kept for a client until ``expires``, seconds since 1970."""
+
+    address: int
+    subnet: Subnet
+    expires: float
+
+
+class Addresses:
+    """What is known of every address, and the choice among them.
+
+    Args:
+        config: subnets, pools and reservations.
+        leases: what was known before.
+    """
+
+    def __init__(self, config: Config, leases: Iterable[Lease] = ()) -> None:
+        self.config = config
+        self.leases = LeaseTable(leases)
+        self.own: set[int] = set()
+        """The server's own addresses, which no client gets."""
+        # In order of expiry, because each is kept for the same time.
+        self._offers: OrderedDict[bytes, Offer] = OrderedDict()
+        self._offered: dict[int, bytes] = {}
+        self._free: dict[Pool, FreeAddresses] = {
+            pool: FreeAddresses(pool.ranges) for subnet in config.subnets for pool in subnet.pools
+        }
+        for lease in sorted(self.leases, key=lambda lease: lease.expires):
+            if lease.state in (LeaseState.RELEASED, LeaseState.EXPIRED):
+                self.give_back(lease.address)
+
+    def lapse(self, now: float) -> None:
+        """Forget the offers that nobody took up in time."""
+        while self._offers:
+            client = next(iter(self._offers))
+            if self._offers[client].expires > now:
+                return
+            self.withdraw(client)
+
+    def offer_of(self, client: bytes, subnet: Subnet) -> Offer | None:
+        """What the client was offered in ``subnet`` and may still take."""
+        offer = self._offers.get(client)
+        return offer if offer is not None and offer.subnet is subnet else None
+
+    def offer(self, client: bytes, subnet: Subnet, address: int, now: float) -> None:
+        """Keep ``address`` for ``client``, instead of what it was offered before."""
+        known = self._offers.get(client)
+        if known is not None and known.address != address:
+            self.withdraw(client)
+        self._offers[client] = Offer(address, subnet, now + self.config.offer_time)
+        self._offers.move_to_end(client)
+        self._offered[address] = client
+
+    def withdraw(self, client: bytes, *, taken: bool = False) -> None:
+        """Forget what the client was offered; unless it has taken it, the address is free again."""
+        offer = self._offers.pop(client, None)
+        if offer is None:
+            return
+        del self._offered[offer.address]
+        if not taken:
+            self.give_back(offer.address)
+
+    def give_back(self, address: int) -> None:
+        """The address may be given to somebody else."""
+        subnet = self.config.subnet_of(address)
+        pool = None if subnet is None else subnet.pool(address)
+        if pool is not None:
+            self._free[pool].give_back(address)
+
+    def may_have(
+        self, client: bytes, subnet: Subnet, reservation: Reservation | None, address: int, now: float
+    ) -> bool:
+        """Whether the client may have ``address``: its own or a free one of the pools, or the one reserved for it."""
+        reserved = subnet.by_address.get(address)
+        if reserved is not None:
+            if reserved is not reservation:
+                return False
+        elif subnet.pool(address) is None or address in self.own:
+            return False
+        if self._offered.get(address, client) != client:
+            return False
+        lease = self.leases.get(address)
+        if lease is None or lease.is_free(now):
+            return True
+        return lease.client == client and lease.state == LeaseState.ACTIVE
+
+    def choose(
+        self, client: bytes, subnet: Subnet, reservation: Reservation | None, requested: int, now: float
+    ) -> int | None:
+        """The address to offer (RFC 2131 §4.3.1): the reserved one, the one offered already, the client's current or
+        previous one, the one it asks for, one that was never used, the one longest unused. None when there is none.
+        """
+        offer = self.offer_of(client, subnet)
+        lease = self.leases.find(client, subnet.first, subnet.last)
+        for wish in (
+            None if reservation is None else reservation.address,
+            None if offer is None else offer.address,
+            None if lease is None else lease.address,
+            requested if requested in subnet else None,
+        ):
+            if wish is not None and self.may_have(client, subnet, reservation, wish, now):
+                return wish
+
+        offered, table, reserved, own = self._offered, self.leases, subnet.by_address, self.own
+
+        def kept(address: int) -> bool:
+            return address in offered or address in reserved or address in own
+
+        def never_used(address: int) -> bool:
+            return table.get(address) is None and not kept(address)
+
+        def free(address: int) -> bool:
+            known = table.get(address)
+            return (known is None or known.is_free(now)) and not kept(address)
+
+        for pool in subnet.pools:
+            address = self._free[pool].take(never_used, free)
+            if address is not None:
+                return address
+        return None
+
+    def enter(self, lease: Lease) -> list[Lease]:
+        """Enter a client's lease; it takes the place of the offer, and of another lease in the same subnet.
+
+        Returns:
+            the leases that changed by it, ``lease`` first.
+        """
+        changes = [lease]
+        subnet = self.config.subnet_of(lease.address)
+        if subnet is not None:
+            previous = self.leases.find(lease.client, subnet.first, subnet.last)
+            if previous is not None and previous.address != lease.address and previous.state == LeaseState.ACTIVE:
+                changes.append(self.end(previous, LeaseState.RELEASED))
+        self.leases.put(lease)
+        offer = self._offers.get(lease.client)
+        if offer is not None:
+            self.withdraw(lease.client, taken=offer.address == lease.address)
+        return changes
+
+    def end(self, lease: Lease, state: LeaseState) -> Lease:
+        """A lease ends; its address is free, and remembered as the client's.
+
+        Returns:
+            the lease as it is now.
+        """
+        ended = lease._replace(state=state)
+        self.leases.put(ended)
+        self.give_back(lease.address)
+        return ended

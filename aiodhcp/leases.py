@@ -1,0 +1,245 @@
+"""Lease and LeaseTable: who holds which address, until when. In memory, indexed by address and by client.
+
+Knows integers and octets only: no subnet, no packet, no clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import IntEnum
+from ipaddress import IPv4Address
+from typing import Final, NamedTuple
+
+__all__ = ["NEVER", "FreeAddresses", "Lease", "LeaseState", "LeaseTable"]
+
+NEVER: Final = 1 << 40
+"""``Lease.expires`` of a lease without end (RFC 2131 §3.3): beyond any time of day."""
+
+
+class LeaseState(IntEnum):
+    """What became of a lease. All but ACTIVE and DECLINED leave the address free, remembering whose it was."""
+
+    ACTIVE = 1
+    RELEASED = 2
+    EXPIRED = 3
+    DECLINED = 4
+
+
+class Lease(NamedTuple):
+    """One address and who holds it, or held it last. A row of the store, in this order.
+
+    Attributes:
+        address: the IPv4 address as an integer.
+        client: what identifies the client: option 61, or else htype and chaddr (RFC 2131 §2, §4.2).
+        htype: the hardware type, 1 for Ethernet.
+        chaddr: the hardware address, 0 to 16 octets.
+        state: see ``LeaseState``.
+        starts: when the client got the address, in seconds since 1970; a renewal doesn't change it.
+        expires: when it ends; of a declined address, when its probation ends.
+        hostname: option 12 as the client sent it.
+    """
+
+    address: int
+    client: bytes
+    htype: int
+    chaddr: bytes
+    state: LeaseState
+    starts: int
+    expires: int
+    hostname: str | None = None
+
+    def holds(self, now: float) -> bool:
+        """Whether the client may use the address at ``now``."""
+        return self.state == LeaseState.ACTIVE and self.expires > now
+
+    def is_free(self, now: float) -> bool:
+        """Whether somebody else may get the address at ``now``."""
+        return self.expires <= now or self.state in (LeaseState.RELEASED, LeaseState.EXPIRED)
+
+    @property
+    def ip(self) -> IPv4Address:
+        """The address for people and libraries."""
+        return IPv4Address(self.address)
+
+    @property
+    def hardware_address(self) -> str:
+        """``chaddr`` for people: ``"02:00:00:00:00:01"``."""
+        return self.chaddr.hex(":")
+
+
+class LeaseTable:
+    """All leases of a server, by address and by client, and when they end.
+
+    A client may have one lease in each network. Nothing here decides: ``put`` overwrites.
+    """
+
+    def __init__(self, leases: Iterable[Lease] = ()) -> None:
+        self._by_address: dict[int, Lease] = {}
+        self._by_client: dict[bytes, int] = {}
+        # Only for clients that have been in several networks.
+        self._elsewhere: dict[bytes, list[int]] = {}
+        # Addresses by the second in which to look at them, and a heap of those seconds. Every timed lease that
+        # ``due`` has not named has an entry at or before its end, and is entered again when looked at too early.
+        self._due: dict[int, list[int]] = {}
+        self._seconds: list[int] = []
+        self._entries = 0
+        self._looked = float("-inf")
+        for lease in leases:
+            self.put(lease)
+
+    def __len__(self) -> int:
+        return len(self._by_address)
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(self._by_address.values())
+
+    def get(self, address: int) -> Lease | None:
+        """The lease of an address, in whatever state."""
+        return self._by_address.get(address)
+
+    def find(self, client: bytes, first: int, last: int) -> Lease | None:
+        """The client's lease in the network from ``first`` to ``last``: the active one, or else the one put last."""
+        address = self._by_client.get(client)
+        if address is None:
+            return None
+        found = self._by_address[address] if first <= address <= last else None
+        if found is None or found.state != LeaseState.ACTIVE:
+            for other in reversed(self._elsewhere.get(client, ())):
+                if first <= other <= last:
+                    lease = self._by_address[other]
+                    if lease.state == LeaseState.ACTIVE:
+                        return lease
+                    found = found or lease
+        return found
+
+    def put(self, lease: Lease) -> None:
+        """Enter a lease, in place of what was known of its address."""
+        address, client = lease.address, lease.client
+        previous = self._by_address.get(address)
+        if previous is not None and previous.client != client:
+            self._forget(previous)
+        self._by_address[address] = lease
+        known = self._by_client.get(client)
+        if known is None:
+            self._by_client[client] = address
+        elif known != address:
+            elsewhere = self._elsewhere.setdefault(client, [])
+            if address in elsewhere:
+                elsewhere.remove(address)
+            elsewhere.append(known)
+            self._by_client[client] = address
+        if _is_timed(lease) and (
+            previous is None
+            or not _is_timed(previous)
+            or lease.expires < previous.expires
+            or previous.expires <= self._looked
+        ):
+            self._watch(lease)
+
+    def remove(self, address: int) -> Lease | None:
+        """Forget an address altogether; its lease, if there was one."""
+        lease = self._by_address.pop(address, None)
+        if lease is not None:
+            self._forget(lease)
+        return lease
+
+    def due(self, now: float) -> list[Lease]:
+        """The active and declined leases whose end has come since the last call. They stay as they are."""
+        self._looked = max(self._looked, now)
+        ended = {}
+        while self._seconds and self._seconds[0] <= now:
+            addresses = self._due.pop(heapq.heappop(self._seconds))
+            self._entries -= len(addresses)
+            for address in addresses:
+                lease = self._by_address.get(address)
+                if lease is not None and _is_timed(lease):
+                    if lease.expires <= now:
+                        # By address, because it may have several entries.
+                        ended[address] = lease
+                    else:
+                        self._watch(lease)
+        return list(ended.values())
+
+    def _forget(self, lease: Lease) -> None:
+        client, address = lease.client, lease.address
+        elsewhere = self._elsewhere.get(client)
+        if elsewhere is None:
+            del self._by_client[client]
+            return
+        if self._by_client[client] == address:
+            self._by_client[client] = elsewhere.pop()
+        else:
+            elsewhere.remove(address)
+        if not elsewhere:
+            del self._elsewhere[client]
+
+    def _watch(self, lease: Lease) -> None:
+        if self._entries > 4 * len(self._by_address) + 1024:
+            # Leases that were shortened or released and taken again leave entries behind.
+            self._due.clear()
+            self._seconds.clear()
+            self._entries = 0
+            for each in self:
+                if _is_timed(each):
+                    self._enter(each)
+            return
+        self._enter(lease)
+
+    def _enter(self, lease: Lease) -> None:
+        second = lease.expires
+        addresses = self._due.get(second)
+        if addresses is None:
+            self._due[second] = [lease.address]
+            heapq.heappush(self._seconds, second)
+        else:
+            addresses.append(lease.address)
+        self._entries += 1
+
+
+def _is_timed(lease: Lease) -> bool:
+    return lease.expires < NEVER and (lease.state == LeaseState.ACTIVE or lease.state == LeaseState.DECLINED)
+
+
+class FreeAddresses:
+    """Which address of a pool to give next, without a search: first those never used, in order, then those given
+    back, the longest unused first.
+
+    It may name an address that is taken: the caller's test decides, and what it refuses comes back by ``give_back``
+    when it is free again.
+    """
+
+    def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._ranges = list(ranges)
+        self._range = 0
+        self._next = self._ranges[0][0] if self._ranges else 0
+        self._returned: OrderedDict[int, None] = OrderedDict()
+
+    def give_back(self, address: int) -> None:
+        """The address is free again."""
+        self._returned[address] = None
+        self._returned.move_to_end(address)
+
+    def take(self, never_used: Callable[[int], bool], free: Callable[[int], bool]) -> int | None:
+        """The next address, or None when the pool is empty.
+
+        Args:
+            never_used: whether an address not given out by us yet is known to nobody.
+            free: whether an address that was given back still is free.
+        """
+        while self._range < len(self._ranges):
+            last = self._ranges[self._range][1]
+            while self._next <= last:
+                address = self._next
+                self._next += 1
+                if never_used(address):
+                    return address
+            self._range += 1
+            if self._range < len(self._ranges):
+                self._next = self._ranges[self._range][0]
+        while self._returned:
+            address, _ = self._returned.popitem(last=False)
+            if free(address):
+                return address
+        return None

@@ -1,0 +1,413 @@
+"""Subnet, Pool, Reservation, Class and Config: which subnet, which address, which options. Facts, no state."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, Final
+
+from aiodhcp.constants import INFINITE
+from aiodhcp.options import Options, definition
+
+__all__ = ["Class", "Config", "Parameters", "Pool", "Reservation", "Subnet"]
+
+ENGINE_OPTIONS: Final = {
+    50: "the client's",
+    51: "set lease-time",
+    52: "made where a message needs it",
+    53: "made by the server",
+    54: "set server-id",
+    55: "the client's",
+    57: "the client's",
+    58: "set renewal-time",
+    59: "set rebinding-time",
+    61: "the client's",
+    82: "the relay agent's",
+}
+"""Options that the protocol owns: configuring them as options is an error, and the value says what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a client may be told, at any level: server, class, subnet, pool, reservation. None: not said here.
+
+    Attributes:
+        options: by code or name; typed values or octets (see ``aiodhcp.options``). Kept as code to octets.
+        lease_time, min_lease_time, max_lease_time: seconds; 4294967295 is for ever.
+        renewal_time, rebinding_time: T1 and T2 in seconds (RFC 2131 §4.4.5); a half and seven eighths of the
+            lease time where not said.
+        next_server: ``siaddr``, the TFTP server, as an integer or a dotted string.
+        server_name: ``sname``, at most 63 octets.
+        boot_file: ``file``, at most 127 octets.
+
+    Raises:
+        ValueError: a value is out of range; the message starts with the name of the parameter.
+    """
+
+    options: Mapping[int, bytes] = field(default_factory=dict)
+    lease_time: int | None = None
+    min_lease_time: int | None = None
+    max_lease_time: int | None = None
+    renewal_time: int | None = None
+    rebinding_time: int | None = None
+    next_server: int | None = None
+    server_name: str | None = None
+    boot_file: str | None = None
+
+    def __post_init__(self) -> None:
+        _set(self, "options", MappingProxyType(encode_settings(self.options)))
+        for name in ("lease_time", "min_lease_time", "max_lease_time", "renewal_time", "rebinding_time"):
+            seconds = getattr(self, name)
+            if seconds is not None and not (isinstance(seconds, int) and 1 <= seconds <= INFINITE):
+                raise ValueError(f"{name}: expected 1 to {INFINITE} seconds, got {seconds!r}")
+        if self.next_server is not None:
+            try:
+                _set(self, "next_server", _address(self.next_server))
+            except ValueError as error:
+                raise ValueError(f"next_server: {error}") from None
+        for name, room in (("server_name", 63), ("boot_file", 127)):
+            text = getattr(self, name)
+            if text is not None and len(text.encode()) > room:
+                raise ValueError(f"{name}: expected at most {room} octets, got {len(text.encode())}")
+
+    def under(self, specific: Parameters) -> Parameters:
+        """These, where ``specific`` does not say otherwise."""
+        said: dict[str, Any] = {}
+        for each in fields(self):
+            value = getattr(specific, each.name)
+            said[each.name] = getattr(self, each.name) if value is None else value
+        said["options"] = {**self.options, **specific.options}
+        return Parameters(**said)
+
+
+def encode_settings(options: Mapping[int, Any] | Mapping[str, Any]) -> dict[int, bytes]:
+    """Configured options as octets by code.
+
+    Raises:
+        ValueError: an unknown name, a value that the option can't have, an option that is not for configuring.
+    """
+    encoded = Options()
+    for option, value in options.items():
+        try:
+            encoded[option] = value
+        except ValueError as error:
+            raise ValueError(f"options.{option}: {error}") from None
+        code = definition(option).code
+        if code in ENGINE_OPTIONS:
+            raise ValueError(f"options.{option}: can't be set as an option: {ENGINE_OPTIONS[code]}")
+    return encoded.raw
+
+
+def _set(instance: object, name: str, value: object) -> None:
+    object.__setattr__(instance, name, value)
+
+
+def _address(value: int | str | IPv4Address) -> int:
+    return int(IPv4Address(value))
+
+
+def parse_range(text: str) -> tuple[int, int]:
+    """``"192.0.2.10-192.0.2.99"``, ``"192.0.2.0/25"`` or a single address: the first and the last address.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if "-" in text:
+        first, last = (_address(part.strip()) for part in text.split("-", 1))
+        return _range((first, last))
+    if "/" in text:
+        network = IPv4Network(text.strip())
+        return int(network.network_address), int(network.broadcast_address)
+    return _address(text.strip()), _address(text.strip())
+
+
+def _range(value: str | tuple[int, int]) -> tuple[int, int]:
+    first, last = parse_range(value) if isinstance(value, str) else value
+    if first > last:
+        raise ValueError(f"expected the lower address first, got {IPv4Address(first)}-{IPv4Address(last)}")
+    return first, last
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """Addresses to give out.
+
+    Attributes:
+        range: the first and the last address; also as ``"192.0.2.10-192.0.2.99"``.
+        parameters: for the clients that get an address of this pool.
+        exclude: ranges that are not given out; also as strings.
+        ranges: what remains of ``range``, in order.
+    """
+
+    range: tuple[int, int]
+    parameters: Parameters = Parameters()
+    exclude: Sequence[tuple[int, int]] = ()
+    ranges: tuple[tuple[int, int], ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        _set(self, "range", _range(self.range))
+        ranges = [self.range]
+        for low, high in sorted(_range(each) for each in self.exclude):
+            ranges = [
+                part
+                for start, end in ranges
+                for part in ((start, min(end, low - 1)), (max(start, high + 1), end))
+                if part[0] <= part[1]
+            ]
+        _set(self, "ranges", tuple(ranges))
+
+    def __contains__(self, address: int) -> bool:
+        return any(first <= address <= last for first, last in self.ranges)
+
+    @property
+    def size(self) -> int:
+        """How many addresses it has to give."""
+        return sum(last - first + 1 for first, last in self.ranges)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reservation:
+    """What is set aside for one client.
+
+    Attributes:
+        hardware_address: 1 to 16 octets, also as ``"02:00:00:00:00:01"``; or None.
+        client_id: option 61, also as hex with colons; or None. One of the two is needed.
+        address: also as a dotted string; None gives an address of the pools, with these parameters.
+        parameters: for this client alone.
+
+    Raises:
+        ValueError: neither of the two, or not what it should be.
+    """
+
+    hardware_address: bytes | None = None
+    client_id: bytes | None = None
+    address: int | None = None
+    parameters: Parameters = Parameters()
+
+    def __post_init__(self) -> None:
+        if (self.hardware_address is None) == (self.client_id is None):
+            raise ValueError("expected a hardware address or a client id, and not both")
+        for name, low, high in (("hardware_address", 1, 16), ("client_id", 2, 255)):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            octets = _octets(value) if isinstance(value, str) else bytes(value)
+            if octets is None or not low <= len(octets) <= high:
+                raise ValueError(f"{name}: expected {low} to {high} octets like '02:00:00:00:00:01', got {value!r}")
+            _set(self, name, octets)
+        if self.address is not None:
+            _set(self, "address", _address(self.address))
+
+
+def _octets(text: str) -> bytes | None:
+    parts = text.replace("-", ":").split(":")
+    # Not "2:0:0:0:0:1", whose digits would be read as other octets.
+    if len(parts) > 1 and any(len(part) != 2 for part in parts):
+        return None
+    try:
+        return bytes.fromhex("".join(parts))
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Class:
+    """Clients of a kind. A hook says who belongs to it (``exchange.classes.add(name)``)."""
+
+    name: str
+    parameters: Parameters = Parameters()
+
+
+@dataclass(frozen=True, eq=False)
+class Subnet:
+    """A network and what is given out in it.
+
+    Attributes:
+        network: also as ``"192.0.2.0/24"``.
+        pools: also as strings (``"192.0.2.10-192.0.2.99"``); none means reservations only.
+        reservations: whose address must lie in the network.
+        parameters: for every client here.
+        interfaces: names of the interfaces it is on; empty means those that have an address in it.
+        relays: addresses of relay agents that stand for it, besides those that lie in it.
+
+    Raises:
+        ValueError: something lies outside of the network, overlaps, or is reserved twice.
+    """
+
+    network: IPv4Network
+    pools: Sequence[Pool] = ()
+    reservations: Sequence[Reservation] = ()
+    parameters: Parameters = Parameters()
+    interfaces: Sequence[str] = ()
+    relays: Sequence[int] = ()
+    first: int = field(init=False, default=0)
+    last: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        network = IPv4Network(self.network)
+        _set(self, "network", network)
+        _set(self, "first", int(network.network_address))
+        _set(self, "last", int(network.broadcast_address))
+        _set(self, "pools", tuple(each if isinstance(each, Pool) else Pool(each) for each in self.pools))
+        _set(self, "reservations", tuple(self.reservations))
+        _set(self, "interfaces", tuple(self.interfaces))
+        _set(self, "relays", tuple(_address(relay) for relay in self.relays))
+        self._check_pools()
+        self._check_reservations()
+
+    def _check_pools(self) -> None:
+        seen: list[tuple[int, int]] = []
+        hosts = _hosts(self.network)
+        for at, pool in enumerate(self.pools):
+            first, last = pool.range
+            if not hosts[0] <= first <= last <= hosts[1]:
+                raise ValueError(
+                    f"pools[{at}]: {IPv4Address(first)}-{IPv4Address(last)} is not within the hosts of {self.network},"
+                    f" {IPv4Address(hosts[0])}-{IPv4Address(hosts[1])}"
+                )
+            if any(first <= high and low <= last for low, high in seen):
+                raise ValueError(f"pools[{at}]: overlaps another pool of {self.network}")
+            seen.append((first, last))
+
+    def _check_reservations(self) -> None:
+        clients: set[tuple[bool, bytes]] = set()
+        addresses: set[int] = set()
+        for at, each in enumerate(self.reservations):
+            octets = each.client_id if each.hardware_address is None else each.hardware_address
+            client = (each.hardware_address is None, octets or b"")
+            if client in clients:
+                raise ValueError(
+                    f"reservations[{at}]: {client[1].hex(':')} has a reservation in {self.network} already"
+                )
+            clients.add(client)
+            if each.address is None:
+                continue
+            if not self.first <= each.address <= self.last:
+                raise ValueError(f"reservations[{at}]: {IPv4Address(each.address)} is not in {self.network}")
+            if each.address in addresses:
+                raise ValueError(f"reservations[{at}]: {IPv4Address(each.address)} is reserved already")
+            addresses.add(each.address)
+
+    def __contains__(self, address: int) -> bool:
+        return self.first <= address <= self.last
+
+    def __str__(self) -> str:
+        return str(self.network)
+
+    @cached_property
+    def by_hardware_address(self) -> Mapping[bytes, Reservation]:
+        """Reservations by hardware address."""
+        return {each.hardware_address: each for each in self.reservations if each.hardware_address is not None}
+
+    @cached_property
+    def by_client_id(self) -> Mapping[bytes, Reservation]:
+        """Reservations by client id."""
+        return {each.client_id: each for each in self.reservations if each.client_id is not None}
+
+    @cached_property
+    def by_address(self) -> Mapping[int, Reservation]:
+        """Reservations by address."""
+        return {each.address: each for each in self.reservations if each.address is not None}
+
+    def reservation(self, client_id: bytes | None, chaddr: bytes) -> Reservation | None:
+        """The reservation of a client: by its client id, or else by its hardware address."""
+        if client_id is not None and client_id in self.by_client_id:
+            return self.by_client_id[client_id]
+        return self.by_hardware_address.get(chaddr)
+
+    def pool(self, address: int) -> Pool | None:
+        """The pool that gives out ``address``."""
+        for pool in self.pools:
+            for first, last in pool.ranges:
+                if first <= address <= last:
+                    return pool
+        return None
+
+
+def _hosts(network: IPv4Network) -> tuple[int, int]:
+    first, last = int(network.network_address), int(network.broadcast_address)
+    return (first, last) if network.prefixlen >= 31 else (first + 1, last - 1)
+
+
+DEFAULTS: Final = Parameters(lease_time=12 * 3600)
+
+
+@dataclass(frozen=True, eq=False)
+class Config:
+    """All that the engine goes by.
+
+    Attributes:
+        subnets: which must not overlap.
+        parameters: for every client, where nothing more specific says otherwise.
+        classes: parameters for kinds of clients.
+        authoritative: whether this server knows every lease of its networks: it then answers with a NAK where
+            RFC 2131 §4.3.2 has a server that has no record of a client keep silent.
+        server_id: the server identifier (option 54), also as a dotted string; None takes the address of the
+            interface, or the one that the relay agent sent to.
+        offer_time: seconds for which an offered address is kept (RFC 2131 §3.1, step 2).
+        decline_time: seconds of probation of a declined address.
+
+    Raises:
+        ValueError: subnets overlap, or a class is named twice.
+    """
+
+    subnets: Sequence[Subnet] = ()
+    parameters: Parameters = Parameters()
+    classes: Sequence[Class] = ()
+    authoritative: bool = False
+    server_id: int | None = None
+    offer_time: int = 60
+    decline_time: int = 24 * 3600
+    _sorted: Sequence[Subnet] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        _set(self, "subnets", tuple(self.subnets))
+        _set(self, "classes", tuple(self.classes))
+        _set(self, "parameters", DEFAULTS.under(self.parameters))
+        if self.server_id is not None:
+            _set(self, "server_id", _address(self.server_id))
+        ordered = sorted(self.subnets, key=lambda subnet: subnet.first)
+        for one, two in pairwise(ordered):
+            if two.first <= one.last:
+                raise ValueError(f"subnet: {one} and {two} overlap")
+        _set(self, "_sorted", tuple(ordered))
+        names = [each.name for each in self.classes]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"class: {name!r} is defined twice")
+
+    @cached_property
+    def _firsts(self) -> list[int]:
+        return [subnet.first for subnet in self._sorted]
+
+    @cached_property
+    def _relays(self) -> Mapping[int, Subnet]:
+        return {relay: subnet for subnet in self.subnets for relay in subnet.relays}
+
+    @cached_property
+    def classes_by_name(self) -> Mapping[str, Class]:
+        """Classes by name."""
+        return {each.name: each for each in self.classes}
+
+    def subnet_of(self, address: int) -> Subnet | None:
+        """The subnet that an address lies in."""
+        at = bisect_right(self._firsts, address) - 1
+        return self._sorted[at] if at >= 0 and address <= self._sorted[at].last else None
+
+    def subnet_of_relay(self, giaddr: int) -> Subnet | None:
+        """The subnet that a relay agent stands for (RFC 2131 §4.3.1)."""
+        return self._relays.get(giaddr) or self.subnet_of(giaddr)
+
+    def subnets_on(self, name: str, addresses: Iterable[int]) -> tuple[Subnet, ...]:
+        """The subnets of the network that an interface is on, in configured order."""
+        own = list(addresses)
+        return tuple(
+            subnet
+            for subnet in self.subnets
+            if (name in subnet.interfaces if subnet.interfaces else any(address in subnet for address in own))
+        )
