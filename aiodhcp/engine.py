@@ -1,0 +1,278 @@
+"""Engine: octets and a time in, an Exchange with its Answer out, by the rules of RFC 2131 (rules.py).
+
+No socket, clock, thread, event loop or database. It never raises on a packet: what goes no further is ``Dropped``
+with a reason, in the one place that catches it. All state changes happen in ``decide``, which never waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from aiodhcp.addresses import Addresses
+from aiodhcp.constants import MAXIMUM_LENGTH, DropReason, Op
+from aiodhcp.errors import DecodeError, Dropped
+from aiodhcp.exchange import Datagram, Exchange
+from aiodhcp.hooks import Hooks
+from aiodhcp.leases import Lease, LeaseState
+from aiodhcp.packet import MESSAGE_TYPE, Packet, scan_options
+from aiodhcp.replies import CLIENT_ID, Replies
+from aiodhcp.rules import Rules, refuse
+from aiodhcp.subnets import Config
+
+__all__ = ["Engine"]
+
+log = logging.getLogger("aiodhcp.engine")
+
+_FIXED: Final = struct.Struct("!BBBBIHHIIII16s")
+
+Step = Callable[[Exchange], Awaitable[None] | None]
+
+
+class Engine:
+    """One DHCP server without its input and output.
+
+    For each datagram: ``arrive``, ``decide``, commit ``exchange.changes``, ``answer``, send, ``finish``. Where
+    ``exchange.pending`` is set after a step, it has to be awaited before the next.
+
+    Args:
+        config: what to go by.
+        hooks: the plugins.
+        leases: what was known before, from the store.
+    """
+
+    def __init__(self, config: Config, hooks: Hooks | None = None, leases: Iterable[Lease] = ()) -> None:
+        self.config = config
+        self.hooks = hooks = hooks or Hooks()
+        self.addresses = Addresses(config, leases)
+        self.leases = self.addresses.leases
+        self.replies = Replies(config)
+        self.received: Counter[int] = Counter()
+        """Messages by type; 0 for those that have none."""
+        self.sent: Counter[int] = Counter()
+        """Replies by type."""
+        self.dropped: Counter[DropReason] = Counter()
+        """Dropped packets by reason."""
+        self.vetoed = 0
+        """Packets that a plugin vetoed."""
+        self._rules = Rules(config, self.addresses, self.replies, self._delete_client)
+        # Each step of a packet as functions to be called in turn. A hook that nobody implements isn't among them.
+        self._arriving: tuple[Step, ...] = (
+            *((hooks.new_pkt, self._reread) if hooks.dhcp_new_pkt else ()),
+            *((self._handle_options,) if hooks.dhcp_handle_options else ()),
+        )
+        self._answering: tuple[Step, ...] = (
+            *((_settle,) if hooks.dhcp_delete_client else ()),
+            *((self._address_del,) if hooks.dhcp_address_del else ()),
+            *((self._address_offer,) if hooks.dhcp_address_offer else ()),
+            self._encode,
+            *((self._pkt_send, self._encode_edited) if hooks.dhcp_pkt_send else ()),
+        )
+        self._finishing: tuple[Step, ...] = (self._tell_dropped, self._tell_processed) if hooks.dhcp_pkt_drop else ()
+
+    # ── the steps of a packet ────────────────────────────────────────────────────────────────────────────────────
+
+    def arrive(self, datagram: Datagram, now: float) -> Exchange:
+        """Decode a datagram; fire ``dhcp_new_pkt`` and ``dhcp_handle_options``.
+
+        Args:
+            datagram: any octets.
+            now: seconds since 1970.
+        """
+        exchange = Exchange(datagram, now)
+        try:
+            _read(exchange, datagram.data)
+        except DecodeError as error:
+            exchange.drop(DropReason.INVALID, str(error))
+            return exchange
+        self.received[exchange.message_type] += 1
+        if self._arriving:
+            exchange.pending = _take(exchange, self._arriving)
+        return exchange
+
+    def refuse(self, datagram: Datagram, now: float, reason: DropReason, why: str) -> Exchange:
+        """An exchange that is dropped unread, because the server is paused or has no room for it."""
+        exchange = Exchange(datagram, now)
+        exchange.drop(reason, why)
+        return exchange
+
+    def decide(self, exchange: Exchange) -> None:
+        """Apply RFC 2131 §4.3: subnet, client, address, lease and reply. All at once, without waiting."""
+        if exchange.dropped:
+            return
+        try:
+            if exchange.op != Op.BOOTREQUEST:
+                raise Dropped(DropReason.INVALID, f"op is {exchange.op}, not a request")
+            self._rules.apply(exchange)
+        except Dropped as dropped:
+            exchange.drop(dropped.reason, dropped.why)
+        except Exception as error:
+            _fault(exchange, error)
+
+    def overruled(self, exchange: Exchange, winner: Lease) -> None:
+        """The store says that another server gave the address away first: the client is refused."""
+        self.addresses.leases.put(winner)
+        exchange.changes = exchange.lease_after = exchange.kind = exchange.problem = None
+        exchange.lease_time = 0
+        if exchange.reply_type:
+            refuse(exchange, winner.address, "the address was given to another client")
+
+    def answer(self, exchange: Exchange) -> None:
+        """The changes are committed. Fire ``dhcp_address_del``, ``dhcp_address_offer`` and ``dhcp_pkt_send``, and
+        encode the reply into ``exchange.answer``, which stays None where there is none.
+        """
+        exchange.pending = _take(exchange, self._answering)
+
+    def finish(self, exchange: Exchange) -> None:
+        """The packet is done with. Fire ``dhcp_pkt_drop``: the reason if it was dropped, then PROCESSED. Once."""
+        if exchange.finished:
+            return
+        exchange.finished = True
+        if exchange.reason is not None:
+            self.dropped[exchange.reason] += 1
+        elif exchange.vetoed:
+            self.vetoed += 1
+        exchange.pending = _take(exchange, self._finishing)
+
+    def tick(self, now: float) -> list[Awaitable[None]]:
+        """Let time pass: offers lapse, leases and probations end; fire ``dhcp_delete_client``.
+
+        Returns:
+            what has to be awaited, when the hook has ``async`` implementations.
+        """
+        self.addresses.lapse(now)
+        pending = []
+        for lease in self.leases.due(now):
+            if lease.state == LeaseState.ACTIVE:
+                waiting = self.hooks.delete_client(lease)
+                if waiting is not None:
+                    pending.append(waiting)
+            self.addresses.end(lease, LeaseState.EXPIRED)
+        return pending
+
+    # ── hooks and encoding, as steps ─────────────────────────────────────────────────────────────────────────────
+
+    def _delete_client(self, exchange: Exchange, lease: Lease) -> None:
+        if self.hooks.dhcp_delete_client:
+            pending = self.hooks.delete_client(lease)
+            if pending is not None:
+                exchange.later = [*(exchange.later or ()), pending]
+
+    def _reread(self, exchange: Exchange) -> None:
+        """A plugin may have edited or replaced the request: it is looked at as if it had come like that."""
+        if exchange.vetoed:
+            return
+        try:
+            edited = exchange.edited
+            if edited is not None:
+                _read(exchange, edited.encode())
+        except Exception as error:
+            exchange.drop(DropReason.INVALID, f"as a plugin left it: {error!r}")
+
+    def _handle_options(self, exchange: Exchange) -> Awaitable[None] | None:
+        return None if exchange.dropped else self.hooks.handle_options(exchange)
+
+    def _address_del(self, exchange: Exchange) -> Awaitable[None] | None:
+        return None if exchange.problem is None else self.hooks.address_del(exchange)
+
+    def _address_offer(self, exchange: Exchange) -> Awaitable[None] | None:
+        return None if exchange.kind is None else self.hooks.address_offer(exchange)
+
+    def _encode(self, exchange: Exchange) -> None:
+        if exchange.reply_type:
+            data = self.replies.encode(exchange)
+            if len(data) > MAXIMUM_LENGTH:
+                exchange.drop(DropReason.INVALID, f"with what is to be echoed, the reply would have {len(data)} octets")
+                return
+            exchange.reply_data = data
+            exchange.answer = self.replies.address(exchange, data)
+            self.sent[exchange.reply_type] += 1
+
+    def _pkt_send(self, exchange: Exchange) -> Awaitable[None] | None:
+        return self.hooks.pkt_send(exchange) if exchange.reply_type else None
+
+    def _encode_edited(self, exchange: Exchange) -> None:
+        """A plugin may have edited or replaced the reply."""
+        answer = exchange.answer
+        if answer is None:
+            return
+        try:
+            edited = exchange.edited_reply
+            if edited is None:
+                return
+            data = edited.encode(MAXIMUM_LENGTH)
+            Packet(data)
+        except Exception as error:
+            log.error("a plugin left a reply that can't be sent, it leaves as it was: %r (%r)", error, exchange)
+        else:
+            exchange.reply_data = data
+            exchange.answer = answer._replace(data=data.ljust(len(answer.data), b"\0"))
+
+    def _tell_dropped(self, exchange: Exchange) -> Awaitable[None] | None:
+        return None if exchange.reason is None else self.hooks.pkt_drop(exchange, exchange.reason)
+
+    def _tell_processed(self, exchange: Exchange) -> Awaitable[None] | None:
+        return self.hooks.pkt_drop(exchange, DropReason.PROCESSED)
+
+
+def _take(exchange: Exchange, steps: tuple[Step, ...], at: int = 0) -> Awaitable[None] | None:
+    """Take the steps in turn; where one has to be awaited, what is left to await."""
+    for i in range(at, len(steps)):
+        try:
+            pending = steps[i](exchange)
+        except Exception as error:
+            _fault(exchange, error)
+            continue
+        if pending is not None:
+            return _take_rest(exchange, steps, i + 1, pending)
+    return None
+
+
+async def _take_rest(exchange: Exchange, steps: tuple[Step, ...], at: int, pending: Awaitable[None]) -> None:
+    await pending
+    rest = _take(exchange, steps, at)
+    if rest is not None:
+        await rest
+
+
+def _fault(exchange: Exchange, error: Exception) -> None:
+    log.exception("a fault of aiodhcp, please report it, with %r", exchange)
+    exchange.drop(DropReason.INTERNAL_ERROR, f"a fault of the server: {error!r}")
+
+
+def _settle(exchange: Exchange) -> Awaitable[None] | None:
+    """The ``async`` implementations of ``dhcp_delete_client``, which fires where nothing may wait."""
+    return None if exchange.later is None else _all(exchange.later)
+
+
+async def _all(pending: Iterable[Awaitable[None]]) -> None:
+    for each in pending:
+        await each
+
+
+def _read(exchange: Exchange, data: bytes) -> None:
+    """Fill an exchange from the octets of its request.
+
+    Raises:
+        DecodeError: they are not a DHCP message, or nothing in them identifies the client.
+    """
+    received = scan_options(data)
+    op, htype, hlen, _, xid, _, flags, ciaddr, _, _, giaddr, chaddr = _FIXED.unpack_from(data)
+    if hlen > 16:
+        raise DecodeError(f"hlen is {hlen}: chaddr has 16 octets")
+    exchange.op = op
+    exchange.htype = htype
+    exchange.xid = xid
+    exchange.flags = flags
+    exchange.ciaddr = ciaddr
+    exchange.giaddr = giaddr
+    exchange.chaddr = chaddr = chaddr[:hlen]
+    exchange.received = received
+    kind = received.get(MESSAGE_TYPE, b"")
+    exchange.message_type = kind[0] if len(kind) == 1 else 0
+    exchange.client = received.get(CLIENT_ID) or (bytes((htype,)) + chaddr if hlen else b"")
+    if not exchange.client:
+        raise DecodeError("neither a client identifier nor a hardware address")

@@ -1,0 +1,238 @@
+"""Replies: what a client is told, as octets, and where to. What is the same for many replies is made once.
+
+Everything that decides a reply but the client's own fields makes up the key of its plan; a packet only patches it.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from typing import Final, NamedTuple
+
+from aiodhcp.constants import (
+    BOOTP_MINIMUM_LENGTH,
+    BROADCAST_ADDRESS,
+    BROADCAST_FLAG,
+    CLIENT_PORT,
+    INFINITE,
+    MAGIC_COOKIE,
+    MINIMUM_LENGTH,
+    SERVER_PORT,
+    MessageType,
+)
+from aiodhcp.exchange import Answer, Exchange
+from aiodhcp.packet import MESSAGE_TYPE, encode_options, option_bytes
+from aiodhcp.subnets import Config, Parameters, Pool, Reservation, Subnet
+
+__all__ = ["Replies"]
+
+log = logging.getLogger("aiodhcp.replies")
+
+SUBNET_MASK, BROADCAST_OPTION = 1, 28
+LEASE_TIME, SERVER_ID, PARAMETER_REQUEST_LIST, MESSAGE, MAXIMUM_SIZE = 51, 54, 55, 56, 57
+RENEWAL_TIME, REBINDING_TIME, CLIENT_ID, RELAY_AGENT_INFORMATION = 58, 59, 61, 82
+IP_AND_UDP: Final = 28
+"""Octets of the headers that option 57 counts (RFC 2131 §2: a 576-octet IP datagram)."""
+SMALLEST, LARGEST = 576, 1500
+LEAST_ROOM: Final = 64
+"""Octets of the options field that are never left to file and sname, however much a client has us echo: the message
+type, server identifier and times are in them."""
+
+_FIXED: Final = struct.Struct("!BBBBIHHIIII16s")
+_ADDRESS: Final = struct.Struct("!I")
+
+# A client chooses its parameter request list and lease time, so a bad one can make any number of plans.
+PLANS_KEPT: Final = 4096
+
+
+class Plan(NamedTuple):
+    """What does not depend on the packet: ``siaddr``, then ``sname``, ``file`` and cookie, then the options."""
+
+    siaddr: int
+    names: bytes
+    options: bytes
+
+
+class Replies:
+    """Makes the replies of one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._parameters: dict[tuple[object, ...], Parameters] = {}
+        self._plans: dict[tuple[object, ...], Plan] = {}
+        self._cut: set[tuple[int, ...]] = set()
+
+    def parameters(
+        self, subnet: Subnet, pool: Pool | None, reservation: Reservation | None, classes: frozenset[str]
+    ) -> Parameters:
+        """What holds for a client, the most specific last: server, class, subnet, pool, reservation."""
+        key = (subnet, pool, reservation, classes)
+        found = self._parameters.get(key)
+        if found is None:
+            found = self._config.parameters
+            for each in self._config.classes:
+                if each.name in classes:
+                    found = found.under(each.parameters)
+            for level in (subnet, pool, reservation):
+                if level is not None:
+                    found = found.under(level.parameters)
+            if len(self._parameters) >= PLANS_KEPT:
+                self._parameters.clear()
+            self._parameters[key] = found
+        return found
+
+    def lease_time(self, parameters: Parameters, requested: bytes | None) -> int:
+        """Seconds to grant: what the client asks for within the limits, or the configured time (RFC 2131 §4.3.1)."""
+        configured = parameters.lease_time
+        assert configured is not None
+        if requested is None or len(requested) != 4:
+            return configured
+        longest = parameters.max_lease_time or configured
+        shortest = min(parameters.min_lease_time or 60, longest)
+        return max(shortest, min(int.from_bytes(requested, "big"), longest))
+
+    def encode(self, exchange: Exchange) -> bytes:
+        """The reply, 300 octets at least (RFC 951), its options in the order the client asked for them."""
+        received = exchange.received
+        echo = b""
+        # RFC 6842 §3; RFC 3046 §2.2: as it came, and last.
+        if CLIENT_ID in received:
+            echo = option_bytes(CLIENT_ID, received[CLIENT_ID])
+        if exchange.giaddr and RELAY_AGENT_INFORMATION in received:
+            echo += option_bytes(RELAY_AGENT_INFORMATION, received[RELAY_AGENT_INFORMATION])
+        largest = _maximum(received.get(MAXIMUM_SIZE))
+        kind = exchange.reply_type
+        if kind == MessageType.NAK:
+            plan = Plan(0, _names("", ""), _nak(exchange))
+        else:
+            key = (
+                kind,
+                exchange.subnet,
+                exchange.pool,
+                exchange.reservation,
+                exchange.class_names,
+                exchange.lease_time,
+                exchange.server_id,
+                received.get(PARAMETER_REQUEST_LIST),
+                largest - len(echo),
+            )
+            found = self._plans.get(key)
+            plan = self._plan(key, exchange, largest - MINIMUM_LENGTH - len(echo)) if found is None else found
+        data = b"".join(
+            (
+                _FIXED.pack(
+                    2,
+                    exchange.htype,
+                    len(exchange.chaddr),
+                    0,
+                    exchange.xid,
+                    0,
+                    # RFC 2131 §4.3.2: the relay agent must broadcast a NAK.
+                    exchange.flags | BROADCAST_FLAG if kind == MessageType.NAK and exchange.giaddr else exchange.flags,
+                    exchange.ciaddr if kind == MessageType.ACK else 0,
+                    exchange.yiaddr,
+                    plan.siaddr,
+                    exchange.giaddr,
+                    exchange.chaddr,
+                ),
+                plan.names,
+                plan.options,
+                echo,
+                b"\xff",
+            )
+        )
+        return data if len(data) >= BOOTP_MINIMUM_LENGTH else data.ljust(BOOTP_MINIMUM_LENGTH, b"\0")
+
+    def address(self, exchange: Exchange, data: bytes) -> Answer:
+        """Where the reply goes (RFC 2131 §4.1)."""
+        hardware = None
+        port = CLIENT_PORT
+        if exchange.giaddr:
+            destination, port = exchange.giaddr, SERVER_PORT
+        elif exchange.reply_type == MessageType.NAK:
+            destination = BROADCAST_ADDRESS
+        elif exchange.ciaddr:
+            destination = exchange.ciaddr
+        elif exchange.flags & BROADCAST_FLAG or exchange.htype != 1 or len(exchange.chaddr) != 6 or not exchange.yiaddr:
+            destination = BROADCAST_ADDRESS
+        else:
+            destination, hardware = exchange.yiaddr, exchange.chaddr
+        # A configured server identifier need not be an address of ours to send from.
+        source = exchange.server_id if exchange.server_id in exchange.datagram.interface.addresses else 0
+        return Answer(data, exchange.datagram, destination, port, hardware, source)
+
+    def _plan(self, key: tuple[object, ...], exchange: Exchange, room: int) -> Plan:
+        assert exchange.subnet is not None
+        parameters = self.parameters(exchange.subnet, exchange.pool, exchange.reservation, exchange.class_names)
+        sname, file = parameters.server_name or "", parameters.boot_file or ""
+        options = _options(exchange, parameters)
+        field, in_file, in_sname, left_out = encode_options(
+            options, max(room, LEAST_ROOM), file=not file, sname=not sname
+        )
+        if left_out:
+            self._warn(exchange, left_out)
+        plan = Plan(parameters.next_server or 0, _names(sname, file, in_sname, in_file), field[:-1])
+        if len(self._plans) >= PLANS_KEPT:
+            self._plans.clear()
+        self._plans[key] = plan
+        return plan
+
+    def _warn(self, exchange: Exchange, left_out: list[int]) -> None:
+        if tuple(left_out) not in self._cut and len(self._cut) < PLANS_KEPT:
+            self._cut.add(tuple(left_out))
+            log.warning(
+                "options %s don't fit into a reply to %s in %s and were left out",
+                left_out,
+                exchange.hardware_address,
+                exchange.subnet,
+            )
+
+
+def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, bytes]]:
+    """The options of a reply, the indispensable first (RFC 2131 §4.3.1, table 3)."""
+    subnet, seconds = exchange.subnet, exchange.lease_time
+    assert subnet is not None
+    options = [(MESSAGE_TYPE, bytes((exchange.reply_type,))), (SERVER_ID, _ADDRESS.pack(exchange.server_id))]
+    if seconds:
+        options.append((LEASE_TIME, _ADDRESS.pack(seconds)))
+        if seconds != INFINITE:
+            # RFC 2131 §4.4.5: T1 before T2 before the end.
+            t2 = min(parameters.rebinding_time or seconds * 7 // 8, seconds)
+            t1 = min(parameters.renewal_time or seconds // 2, t2)
+            options += [(RENEWAL_TIME, _ADDRESS.pack(t1)), (REBINDING_TIME, _ADDRESS.pack(t2))]
+    offered = {
+        SUBNET_MASK: subnet.network.netmask.packed,
+        BROADCAST_OPTION: subnet.network.broadcast_address.packed,
+        **parameters.options,
+    }
+    asked = exchange.received.get(PARAMETER_REQUEST_LIST)
+    if asked is None:
+        wanted = [SUBNET_MASK, *parameters.options]
+    else:
+        wanted = [code for code in asked if code in offered]
+        if SUBNET_MASK in wanted:
+            # RFC 2132 §3.3: before the routers.
+            wanted.insert(0, SUBNET_MASK)
+    options += [(code, offered[code]) for code in dict.fromkeys(wanted)]
+    return options
+
+
+def _nak(exchange: Exchange) -> bytes:
+    message = exchange.why.encode()[:255]
+    return b"".join(
+        (
+            option_bytes(MESSAGE_TYPE, bytes((MessageType.NAK,))),
+            option_bytes(SERVER_ID, _ADDRESS.pack(exchange.server_id)),
+            option_bytes(MESSAGE, message) if message else b"",
+        )
+    )
+
+
+def _names(sname: str, file: str, in_sname: bytes = b"", in_file: bytes = b"") -> bytes:
+    return (sname.encode() or in_sname).ljust(64, b"\0") + (file.encode() or in_file).ljust(128, b"\0") + MAGIC_COOKIE
+
+
+def _maximum(size: bytes | None) -> int:
+    if size is None or len(size) != 2:
+        return SMALLEST - IP_AND_UDP
+    return min(max(int.from_bytes(size, "big"), SMALLEST), LARGEST) - IP_AND_UDP

@@ -1,0 +1,302 @@
+"""Rules: what each DHCP message does (RFC 2131 §4.3). Reads an exchange, chooses subnet and address, changes leases.
+
+``Dropped`` is raised here and caught in the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from typing import Final
+
+from aiodhcp.addresses import Addresses
+from aiodhcp.constants import BROADCAST_ADDRESS, INFINITE, AddressKind, AddressProblem, DropReason, MessageType
+from aiodhcp.errors import Dropped
+from aiodhcp.exchange import Datagram, Exchange, Interface
+from aiodhcp.leases import NEVER, Lease, LeaseState
+from aiodhcp.replies import CLIENT_ID, LEASE_TIME, SERVER_ID, Replies
+from aiodhcp.subnets import Config, Subnet
+
+__all__ = ["Rules", "refuse"]
+
+HOST_NAME: Final = 12
+REQUESTED_ADDRESS: Final = 50
+
+
+class Rules:
+    """The messages of RFC 2131 §4.3, each as one method.
+
+    Args:
+        config: subnets and switches.
+        addresses: what is known of every address.
+        replies: what a client is told.
+        delete_client: called before an active lease is taken from its client.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        addresses: Addresses,
+        replies: Replies,
+        delete_client: Callable[[Exchange, Lease], None],
+    ) -> None:
+        self.config = config
+        self.addresses = addresses
+        self.leases = addresses.leases
+        self.replies = replies
+        self._delete_client = delete_client
+        self._local: dict[Interface, tuple[Subnet, ...]] = {}
+        self._server_ids: dict[tuple[Interface, Subnet], int] = {}
+        self._messages: Final[dict[int, Callable[[Exchange], None]]] = {
+            MessageType.DISCOVER: self._discover,
+            MessageType.REQUEST: self._request,
+            MessageType.DECLINE: self._decline,
+            MessageType.RELEASE: self._release,
+            MessageType.INFORM: self._inform,
+        }
+
+    def apply(self, exchange: Exchange) -> None:
+        """Decide what becomes of a request.
+
+        Raises:
+            Dropped: nothing does.
+        """
+        message = self._messages.get(exchange.message_type)
+        if message is None:
+            raise Dropped(DropReason.INVALID, f"message type {exchange.message_type} is not for a server")
+        interface = exchange.datagram.interface
+        if interface not in self._local:
+            self._local[interface] = self.config.subnets_on(interface.name, interface.addresses)
+            self.addresses.own.update(interface.addresses)
+        message(exchange)
+
+    def _discover(self, exchange: Exchange) -> None:
+        """RFC 2131 §4.3.1."""
+        subnet = self._choose_subnet(exchange)
+        now = exchange.now
+        self.addresses.lapse(now)
+        requested = _address(exchange, REQUESTED_ADDRESS)
+        address = self.addresses.choose(exchange.client, subnet, exchange.reservation, requested, now)
+        if address is None:
+            raise Dropped(DropReason.NOADDRESS, f"no free address in {subnet}")
+        self.addresses.offer(exchange.client, subnet, address, now)
+        self._grant(exchange, subnet, address)
+        exchange.reply_type = MessageType.OFFER
+
+    def _request(self, exchange: Exchange) -> None:
+        """RFC 2131 §4.3.2: which of the four it is, table 4 tells."""
+        if SERVER_ID in exchange.received:
+            self._selecting(exchange)
+            return
+        address = exchange.ciaddr or _address(exchange, REQUESTED_ADDRESS)
+        if not address:
+            raise Dropped(DropReason.INVALID, "a REQUEST with no server identifier, no requested address and no ciaddr")
+        subnet = self._choose_subnet(exchange)
+        if address not in subnet:
+            refuse(exchange, address, f"wrong network: this is {subnet}")
+            return
+        self._confirm(exchange, subnet, address)
+
+    def _selecting(self, exchange: Exchange) -> None:
+        subnet = self._choose_subnet(exchange)
+        if not self._is_for_us(exchange):
+            self.addresses.withdraw(exchange.client)
+            raise Dropped(DropReason.WRONG_SERVER, f"chose server {_dotted(_address(exchange, SERVER_ID))}")
+        # RFC 2131 table 4 has the requested address in option 50; some clients put it into ciaddr.
+        address = _address(exchange, REQUESTED_ADDRESS) or exchange.ciaddr
+        if not address:
+            raise Dropped(DropReason.INVALID, "a REQUEST that selects a server but no address")
+        offer = self.addresses.offer_of(exchange.client, subnet)
+        lease = exchange.lease_before
+        if address not in subnet:
+            refuse(exchange, address, f"wrong network: this is {subnet}")
+        elif offer is not None and offer.address != address and not (lease and lease.address == address):
+            refuse(exchange, address, "not the address that was offered")
+        elif not self.addresses.may_have(exchange.client, subnet, exchange.reservation, address, exchange.now):
+            refuse(exchange, address, "the address is not available")
+        else:
+            # Also without an offer: it may have lapsed, or been made before a restart.
+            self._ack(exchange, subnet, address)
+
+    def _confirm(self, exchange: Exchange, subnet: Subnet, address: int) -> None:
+        """INIT-REBOOT, RENEWING and REBINDING: a client that says it has an address."""
+        lease, reservation = exchange.lease_before, exchange.reservation
+        reserved = reservation is not None and reservation.address == address
+        if lease is None and not reserved:
+            if reservation is not None and reservation.address is not None:
+                refuse(exchange, address, "another address is reserved for the client")
+            elif self.config.authoritative:
+                refuse(exchange, address, "the client has no lease")
+            else:
+                raise Dropped(DropReason.GEN_FAILURE, "no record of the client, and the server is not authoritative")
+        elif lease is not None and lease.address != address and not reserved:
+            refuse(exchange, address, "not the client's address")
+        elif not self.addresses.may_have(exchange.client, subnet, reservation, address, exchange.now):
+            refuse(exchange, address, "the address is not available")
+        elif (
+            reservation is not None
+            and reservation.address not in (None, address)
+            and self.addresses.may_have(exchange.client, subnet, reservation, reservation.address or 0, exchange.now)
+        ):
+            refuse(exchange, address, "another address is reserved for the client")
+        else:
+            self._ack(exchange, subnet, address)
+
+    def _decline(self, exchange: Exchange) -> None:
+        """RFC 2131 §4.3.3: the client found its address in use."""
+        subnet = self._choose_subnet(exchange)
+        self._check_server(exchange)
+        address = _address(exchange, REQUESTED_ADDRESS)
+        if not address:
+            raise Dropped(DropReason.INVALID, "a DECLINE that names no address")
+        lease = exchange.lease_before
+        offer = self.addresses.offer_of(exchange.client, subnet)
+        if not (offer is not None and offer.address == address) and not (
+            lease is not None and lease.address == address and lease.holds(exchange.now)
+        ):
+            raise Dropped(DropReason.INVALID, f"declines {_dotted(address)}, which it neither has nor was offered")
+        self.addresses.withdraw(exchange.client, taken=offer is not None and offer.address == address)
+        now = int(exchange.now)
+        declined = Lease(
+            address,
+            exchange.client,
+            exchange.htype,
+            exchange.chaddr,
+            LeaseState.DECLINED,
+            now,
+            now + self.config.decline_time,
+        )
+        self.addresses.leases.put(declined)
+        exchange.changes = [declined]
+        exchange.lease_after = declined
+        exchange.problem, exchange.problem_address = AddressProblem.DECLINE, address
+        exchange.why = f"{_dotted(address)} is in use by somebody else, says the client"
+
+    def _release(self, exchange: Exchange) -> None:
+        """RFC 2131 §4.3.4: the client needs its address no more."""
+        self._choose_subnet(exchange)
+        self._check_server(exchange)
+        lease = exchange.lease_before
+        if lease is None or lease.address != exchange.ciaddr or not lease.holds(exchange.now):
+            raise Dropped(DropReason.INVALID, f"releases {_dotted(exchange.ciaddr)}, which it doesn't have")
+        self._delete_client(exchange, lease)
+        ended = self.addresses.end(lease._replace(expires=int(exchange.now)), LeaseState.RELEASED)
+        exchange.changes = [ended]
+        exchange.lease_after = ended
+        exchange.problem, exchange.problem_address = AddressProblem.RELEASE, lease.address
+
+    def _inform(self, exchange: Exchange) -> None:
+        """RFC 2131 §4.3.5: parameters only, no lease."""
+        if not exchange.ciaddr:
+            raise Dropped(DropReason.INVALID, "an INFORM without ciaddr")
+        subnet = self._choose_subnet(exchange)
+        exchange.pool = subnet.pool(exchange.ciaddr)
+        exchange.reply_type = MessageType.ACK
+
+    # ── what they share ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _choose_subnet(self, exchange: Exchange) -> Subnet:
+        """The subnet of the client's link; with it the reservation, the lease and the server identifier."""
+        datagram = exchange.datagram
+        interface = datagram.interface
+        subnet: Subnet | None
+        if exchange.giaddr:
+            subnet = self.config.subnet_of_relay(exchange.giaddr)
+        else:
+            subnet = self._on_link(exchange, self._local[interface])
+        if subnet is None:
+            where = f"relay agent {_dotted(exchange.giaddr)}" if exchange.giaddr else f"interface {interface.name}"
+            raise Dropped(DropReason.NO_SUBNETS, f"no subnet for {where}")
+        exchange.subnet = subnet
+        received = exchange.received
+        if subnet.reservations:
+            exchange.reservation = subnet.reservation(received.get(CLIENT_ID), exchange.chaddr)
+        exchange.lease_before = self.leases.find(exchange.client, subnet.first, subnet.last)
+        exchange.server_id = self.config.server_id or self._own_address(datagram, subnet)
+        return subnet
+
+    def _on_link(self, exchange: Exchange, local: tuple[Subnet, ...]) -> Subnet | None:
+        """The subnet of a client without a relay agent."""
+        ciaddr, datagram = exchange.ciaddr, exchange.datagram
+        if ciaddr:
+            for subnet in local:
+                if ciaddr in subnet:
+                    return subnet
+            # A unicast may have come from any network, through its router (RFC 2131 §4.3.2, RENEWING).
+            if datagram.destination != BROADCAST_ADDRESS and datagram.source == ciaddr:
+                return self.config.subnet_of(ciaddr)
+        if len(local) > 1:
+            asked = _address(exchange, REQUESTED_ADDRESS)
+            for subnet in local:
+                if asked in subnet or self.leases.find(exchange.client, subnet.first, subnet.last):
+                    return subnet
+        return local[0] if local else None
+
+    def _own_address(self, datagram: Datagram, subnet: Subnet) -> int:
+        """The server identifier: an address of ours that the client can reach (RFC 2131 §4.1)."""
+        interface = datagram.interface
+        if datagram.destination in interface.addresses:
+            return datagram.destination
+        key = (interface, subnet)
+        found = self._server_ids.get(key)
+        if found is None:
+            own = interface.addresses
+            found = next((address for address in own if address in subnet), own[0] if own else 0)
+            if not found:
+                raise Dropped(DropReason.GEN_FAILURE, f"no server identifier: {interface.name} has no address")
+            self._server_ids[key] = found
+        return found
+
+    def _is_for_us(self, exchange: Exchange) -> bool:
+        chosen = _address(exchange, SERVER_ID)
+        return chosen == exchange.server_id or chosen in exchange.interface.addresses
+
+    def _check_server(self, exchange: Exchange) -> None:
+        if SERVER_ID in exchange.received and not self._is_for_us(exchange):
+            raise Dropped(DropReason.WRONG_SERVER, f"is for server {_dotted(_address(exchange, SERVER_ID))}")
+
+    def _grant(self, exchange: Exchange, subnet: Subnet, address: int) -> None:
+        exchange.yiaddr = address
+        exchange.pool = subnet.pool(address)
+        parameters = self.replies.parameters(subnet, exchange.pool, exchange.reservation, exchange.class_names)
+        exchange.lease_time = self.replies.lease_time(parameters, exchange.received.get(LEASE_TIME))
+
+    def _ack(self, exchange: Exchange, subnet: Subnet, address: int) -> None:
+        self._grant(exchange, subnet, address)
+        now, seconds, known = int(exchange.now), exchange.lease_time, exchange.lease_before
+        renewal = known is not None and known.address == address and known.holds(exchange.now)
+        hostname = exchange.received.get(HOST_NAME)
+        lease = Lease(
+            address,
+            exchange.client,
+            exchange.htype,
+            exchange.chaddr,
+            LeaseState.ACTIVE,
+            known.starts if renewal and known is not None else now,
+            NEVER if seconds == INFINITE else now + seconds,
+            hostname.rstrip(b"\0").decode(errors="replace") if hostname else known.hostname if known else None,
+        )
+        if known is not None and known.address != address and known.holds(exchange.now):
+            self._delete_client(exchange, known)
+        exchange.changes = self.addresses.enter(lease)
+        exchange.lease_after = lease
+        exchange.kind = AddressKind.OLD if renewal else AddressKind.NEW
+        exchange.reply_type = MessageType.ACK
+
+
+def refuse(exchange: Exchange, address: int, why: str) -> None:
+    """Answer with a NAK (RFC 2131 §4.3.2)."""
+    exchange.reply_type = MessageType.NAK
+    exchange.yiaddr = 0
+    exchange.why = why
+    exchange.problem, exchange.problem_address = AddressProblem.NACKED, address
+
+
+def _address(exchange: Exchange, option: int) -> int:
+    """An option that holds an address, as an integer; 0 where it is absent or not four octets."""
+    value = exchange.received.get(option, b"")
+    return int.from_bytes(value, "big") if len(value) == 4 else 0
+
+
+def _dotted(address: int) -> str:
+    return str(IPv4Address(address))
