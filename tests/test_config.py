@@ -1,0 +1,254 @@
+"""A TOML file → settings; and what is said of a file that is wrong."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiodhcp import ConfigError, DhcpServer, EthernetTransport, MemoryStore, SqliteStore, UdpTransport
+from aiodhcp.config import Settings, default_store_path, load_config, parse_duration
+from aiodhcp.subnets import encode_settings
+from aiodhcp.transports.relay import RelayTransport
+
+FULL = """
+interfaces = ["eth0", "eth1"]
+authoritative = true
+server-id = "192.168.50.2"
+lease-time = "12h"
+max-lease-time = "1d12h"
+offer-time = 30
+plugins = []
+
+[store]
+path = "state/leases.sqlite"
+
+[options]
+domain-name-servers = ["192.168.50.1", "192.168.50.2"]
+
+[[class]]
+name = "phones"
+options.tftp-server-name = "phones.example"
+
+[[subnet]]
+subnet = "192.168.50.0/24"
+pools = ["192.168.50.100-192.168.50.149", { range = "192.168.50.160/28", lease-time = "1h", exclude = ["192.168.50.163"] }]
+exclude = ["192.168.50.120-192.168.50.129"]
+interfaces = ["eth0"]
+options = { routers = "192.168.50.1", option-224 = "01:02:ff" }
+next-server = "192.168.50.9"
+
+[[subnet.reservation]]
+hardware-address = "02:00:00:00:00:01"
+address = "192.168.50.10"
+lease-time = "infinite"
+
+[[subnet]]
+subnet = "10.0.0.0/8"
+relays = ["172.16.0.1"]
+"""
+
+
+def settings_of(tmp_path: Path, text: str) -> Settings:
+    file = tmp_path / "aiodhcp.toml"
+    file.write_text(text)
+    return load_config(file)
+
+
+def complaint(tmp_path: Path, text: str) -> list[str]:
+    """What is said of a bad file, without its directory."""
+    with pytest.raises(ConfigError) as caught:
+        settings_of(tmp_path, text)
+    return [line.removeprefix(f"{tmp_path}/") for line in str(caught.value).split("\n")]
+
+
+def number(dotted: str) -> int:
+    return int(IPv4Address(dotted))
+
+
+def test_a_whole_file_becomes_what_the_engine_goes_by(tmp_path: Path) -> None:
+    config = settings_of(tmp_path, FULL).config()
+
+    assert config.authoritative
+    assert config.server_id == number("192.168.50.2")
+    assert config.offer_time == 30
+    assert (config.parameters.lease_time, config.parameters.max_lease_time) == (43200, 129600)
+    assert config.parameters.options == encode_settings({"domain-name-servers": "192.168.50.1, 192.168.50.2"})
+    assert config.classes_by_name["phones"].parameters.options == {66: b"phones.example"}
+    office, relayed = config.subnets
+    assert str(office) == "192.168.50.0/24"
+    assert office.interfaces == ("eth0",)
+    assert office.parameters.options == {3: bytes([192, 168, 50, 1]), 224: b"\1\2\xff"}
+    assert office.parameters.next_server == number("192.168.50.9")
+    assert [pool.size for pool in office.pools] == [40, 15]
+    assert office.pools[1].parameters.lease_time == 3600
+    (reservation,) = office.reservations
+    assert reservation.hardware_address == b"\2\0\0\0\0\1"
+    assert reservation.address == number("192.168.50.10")
+    assert reservation.parameters.lease_time == 0xFFFFFFFF
+    assert config.subnet_of_relay(number("172.16.0.1")) is relayed
+
+
+def test_a_relative_store_starts_at_the_file(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, FULL)
+    store = settings.make_store()
+    assert isinstance(store, SqliteStore)
+    assert store.path == tmp_path / "state/leases.sqlite"
+
+
+def test_without_a_path_the_store_has_a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert settings_of(tmp_path, 'interfaces = ["eth0"]').store_path == Path("/var/lib/aiodhcp/leases.sqlite")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_STATE_HOME", "/home/joe/state")
+    assert default_store_path() == Path("/home/joe/state/aiodhcp/leases.sqlite")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", "/home/joe")
+    assert default_store_path() == Path("/home/joe/.local/state/aiodhcp/leases.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("table", "store", "transport"),
+    [
+        ({"interfaces": ["eth0"]}, SqliteStore, EthernetTransport),
+        ({"store": {"type": "memory"}, "transport": {"type": "udp", "port": 6767}}, MemoryStore, UdpTransport),
+        ({"transport": {"type": "relay", "host": "127.0.0.1"}}, SqliteStore, RelayTransport),
+    ],
+)
+def test_a_server_is_made_of_it(table: dict[str, Any], store: type, transport: type) -> None:
+    settings = Settings.of(table)
+    assert isinstance(settings.make_store(), store)
+    assert isinstance(settings.make_transport(), transport)
+    assert isinstance(settings.server(plugins=[object()]), DhcpServer)
+
+
+def test_plugins_are_loaded_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one_of_ours.py").write_text(
+        "from aiodhcp import hookimpl\n"
+        "class Counter:\n    @hookimpl\n    def dhcp_new_pkt(self, packet): ...\n"
+        "class Misspelt:\n    @hookimpl\n    def dhcp_new_packet(self): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    first, second = Settings.of({"interfaces": ["a"], "plugins": ["one_of_ours", "one_of_ours:Counter"]}).make_plugins()
+    assert getattr(first, "__name__", "") == "one_of_ours"
+    assert type(second).__name__ == "Counter"
+    with pytest.raises(ConfigError, match=r"one_of_ours\.py:6: .*dhcp_new_packet"):
+        Settings.of({"interfaces": ["a"], "plugins": ["one_of_ours:Misspelt"]}).make_plugins()
+    with pytest.raises(ConfigError, match="no_such_module"):
+        Settings.of({"interfaces": ["a"], "plugins": ["no_such_module"]}).server()
+
+
+HEAD = 'interfaces = ["eth0"]\n'
+SUBNET = HEAD + '[[subnet]]\nsubnet = "192.168.50.0/24"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (HEAD + 'lease-tme = "12h"', "2: lease-tme: there is no such key; did you mean 'lease-time'?"),
+        (HEAD + "zzz = 1", "2: zzz: there is no such key"),
+        (HEAD + "\n# why\nplugins = [\n 'a',\n 3\n]", "4: plugins[1]: expected a string, got 3"),
+        (
+            HEAD + "authoritative = 'maybe'",
+            "2: authoritative: expected a boolean, unable to interpret input, got 'maybe'",
+        ),
+        (
+            HEAD + "lease-time = '12 hours'",
+            "2: lease-time: expected a duration like '90s', '12h', '1d12h' or 'infinite'",
+        ),
+        (HEAD + "lease-time = true", "2: lease-time: expected a duration like"),
+        (HEAD + "server-id = '1.2.3'", "2: server-id: expected an address like '192.168.50.1', got '1.2.3'"),
+        (HEAD + "log-level = 'loud'", "2: log-level: expected 'debug', 'info', 'warning' or 'error', got 'loud'"),
+        (HEAD + "[store]\ntype = 'mysql'", "3: store.type: expected 'sqlite' or 'memory', got 'mysql'"),
+        (HEAD + "[store]\npth = 'x'", "3: store.pth: there is no such key; did you mean 'path'?"),
+        (HEAD + "[transport]\nport = 99999", "3: transport.port: expected less than or equal to 65535, got 99999"),
+        (HEAD + "[options]\nrouters = '300.1.1.1'", "3: options.routers: option 3 (routers): expected"),
+        (HEAD + "[options]\nruters = '1.1.1.1'", "3: options.ruters: "),
+        (HEAD + "[options]\nlease-time = 7", "3: options.lease-time: can't be set as an option: set lease-time"),
+        (HEAD + "server-name = '" + "x" * 64 + "'", "2: server-name: expected at most 63 octets, got 64"),
+        (HEAD + "[[subnet]]\npools = []", "2: subnet[0].subnet: this key is needed"),
+        (HEAD + "[[subnet]]\nsubnet = '1.2.3.0/33'", "3: subnet[0].subnet: expected a network like '192.168.50.0/24'"),
+        (
+            SUBNET + "pools = ['x-y']",
+            "4: subnet[0].pools[0].range: expected a range like '192.168.50.100-192.168.50.199'",
+        ),
+        (SUBNET + "pools = [7]", "4: subnet[0].pools[0]: expected a dictionary or instance of PoolTable, got 7"),
+        (SUBNET + "pools = [\n'192.168.50.9',\n'10.0.0.1']", "4: subnet[0].pools[1]: 10.0.0.1-10.0.0.1 is not within"),
+        (
+            SUBNET + "[[subnet.reservation]]\nhardware-address = '02:0'",
+            "5: subnet[0].reservation[0].hardware-address: expected 1 to 16 octets like '02:00:00:00:00:01', got '02:0'",
+        ),
+        (
+            SUBNET + "[[subnet.reservation]]\naddress = '192.168.50.1'",
+            "4: subnet[0].reservation[0]: expected a hardware address or a client id",
+        ),
+        (
+            SUBNET + "[[subnet.reservation]]\n# them\nclient-id = '01:02'\naddress = '10.0.0.1'",
+            "4: subnet[0].reservation[0]: 10.0.0.1 is not in 192.168.50.0/24",
+        ),
+        (SUBNET + "[[subnet]]\nsubnet = '192.168.0.0/16'", "2: subnet: 192.168.0.0/16 and 192.168.50.0/24 overlap"),
+        (SUBNET + "interfaces = ['eth7']", "4: subnet[0].interfaces: 'eth7' is not among interfaces ['eth0']"),
+        (HEAD + "[[class]]\nname = 'a'\n[[class]]\nname = 'a'", "2: class: 'a' is defined twice"),
+        (HEAD + "[[class]]\nnme = 'a'", "2: class[0].name: this key is needed"),
+        ("lease-time = '1h'", "1: interfaces: expected the names of the interfaces to serve, like ['eth0']"),
+        ("a = 1\nb = = 2", "2: Invalid value in column 5"),
+        ("a = [1,\n", "2: "),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_line_and_key(tmp_path: Path, text: str, said: str) -> None:
+    assert complaint(tmp_path, text)[0].startswith("aiodhcp.toml:" + said)
+
+
+def test_all_that_is_wrong_is_said_in_the_order_of_the_file(tmp_path: Path) -> None:
+    said = complaint(tmp_path, "x = 1\ny = 2\n[store]\ntype = 'a'\nz = 3\n[[subnet]]\n")
+    assert [re.sub(r"^aiodhcp.toml:(\d+): ([^:]+):.*", r"\1 \2", line) for line in said] == [
+        "1 x",
+        "2 y",
+        "4 store.type",
+        "5 store.z",
+        "6 subnet[0].subnet",
+    ]
+
+
+def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "none.toml")
+    (tmp_path / "latin.toml").write_bytes(b"# \xe9")
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        load_config(tmp_path / "latin.toml")
+
+
+def test_tables_in_python_are_checked_alike() -> None:
+    with pytest.raises(ConfigError, match=r"command line: subnet\[0\]\.subnet: expected a network"):
+        Settings.of({"interfaces": ["eth0"], "subnet": [{"subnet": "x"}]}, "command line")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("2m", 120),
+        ("12h", 43200),
+        ("1d12h", 129600),
+        ("2w", 1209600),
+        ("600", 600),
+        (7, 7),
+        (" 1H ", 3600),
+    ],
+)
+def test_durations(text: str | int, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["infinite", "never"])
+def test_for_ever(text: str) -> None:
+    assert parse_duration(text) == 0xFFFFFFFF
+
+
+@pytest.mark.parametrize("text", ["", "0", "0s", 0, -1, 1.5, "h", "5000000000s", "1y", None])
+def test_no_durations(text: object) -> None:
+    with pytest.raises(ValueError, match="expected a duration"):
+        parse_duration(text)
