@@ -1,0 +1,5 @@
+"""``python -m aiodhcp``"""
+
+from aiodhcp.cli import app
+
+app()

@@ -1,0 +1,357 @@
+"""The ``aiodhcp`` command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from aiodhcp import __version__
+from aiodhcp.client import (
+    InterfaceLink,
+    Link,
+    ObtainedLease,
+    RelayLink,
+    describe,
+    duration,
+    message_name,
+    obtain,
+    release,
+)
+from aiodhcp.client_transaction import Event, opened
+from aiodhcp.config import Settings, load_config
+from aiodhcp.constants import SERVER_PORT
+from aiodhcp.errors import AiodhcpError
+from aiodhcp.leases import NEVER, Lease, LeaseState
+from aiodhcp.logs import setup
+from aiodhcp.stores.sqlite import read_leases
+
+app = typer.Typer(
+    name="aiodhcp",
+    help="A DHCP server with hooks in plain Python.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+log = logging.getLogger("aiodhcp")
+
+DEFAULT_CONFIG = Path("/etc/aiodhcp/aiodhcp.toml")
+
+ConfigArgument = Annotated[
+    Path | None, typer.Argument(metavar="CONFIG", help=f"The configuration file ({DEFAULT_CONFIG} if there is one).")
+]
+
+
+def _fail(message: object, status: int = 1) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise typer.Exit(status)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"aiodhcp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A DHCP server with hooks in plain Python."""
+
+
+@app.command()
+def serve(
+    config: ConfigArgument = None,
+    interface: Annotated[
+        list[str] | None, typer.Option("--interface", "-i", help="Serve here, without a file. May be repeated.")
+    ] = None,
+    subnet: Annotated[
+        list[str] | None, typer.Option("--subnet", help="The network to serve, like 192.168.50.0/24. May be repeated.")
+    ] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option("--pool", help="Addresses to give out, like 192.168.50.100-192.168.50.199 (all of the subnet)."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="What to tell clients, like routers=192.168.50.1. May be repeated."),
+    ] = None,
+    lease_time: Annotated[str | None, typer.Option("--lease-time", help="How long leases last, like 12h.")] = None,
+    store: Annotated[Path | None, typer.Option("--store", help="The file in which leases are kept.")] = None,
+    plugin: Annotated[
+        list[str] | None, typer.Option("--plugin", help="A plugin: module or module:object. May be repeated.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Check the configuration and exit.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every packet.")] = False,
+    json_log: Annotated[bool, typer.Option("--json-log", help="Log as JSON, one object a line.")] = False,
+) -> None:
+    """Run the server until SIGINT or SIGTERM.
+
+    Either with a configuration file, or with --interface and --subnet and no file at all.
+    """
+    given = {"plugins": plugin, "lease-time": lease_time, "store": {"path": str(store)} if store else None}
+    if interface or subnet:
+        if config is not None:
+            _fail("give either a configuration file, or --interface and --subnet", 2)
+        if not (interface and subnet):
+            _fail("--interface and --subnet go together", 2)
+        table = _table(interface, subnet, pool or [], option or [])
+        settings = _load(None, {**table, **{key: value for key, value in given.items() if value}})
+    else:
+        if pool or option or lease_time or store or plugin:
+            _fail("--pool, --option, --lease-time, --store and --plugin go with --interface and --subnet", 2)
+        settings = _load(config)
+    if check:
+        _report(settings)
+        return
+    setup("debug" if verbose else settings.log_level, as_json=json_log)
+    try:
+        asyncio.run(_serve(settings))
+    except (AiodhcpError, OSError) as error:
+        _fail(f"aiodhcp: {error}")
+
+
+def _table(interfaces: list[str], subnets: list[str], pools: list[str], options: list[str]) -> dict[str, Any]:
+    """What the options of ``serve`` say, as a configuration file would."""
+    chosen: list[dict[str, Any]] = []
+    for text in subnets:
+        try:
+            network = IPv4Network(text, strict=False)
+        except ValueError:
+            _fail(f"--subnet: expected a network like 192.168.50.0/24, got {text!r}", 2)
+        inside = [each for each in pools if _starts_in(each, network)]
+        hosts = list(network.hosts()) if network.prefixlen > 30 else [network[1], network[-2]]
+        chosen.append({"subnet": str(network), "pools": inside or [f"{hosts[0]}-{hosts[-1]}"]})
+    lost = [each for each in pools if not any(each in subnet["pools"] for subnet in chosen)]
+    if lost:
+        _fail(f"--pool: {lost[0]!r} is in none of the subnets {', '.join(subnets)}", 2)
+    parsed: dict[str, Any] = {}
+    for each in options:
+        name, equals, value = each.partition("=")
+        if not equals:
+            _fail(f"--option: expected name=value, got {each!r}", 2)
+        parsed[name] = _value(value)
+    return {"interfaces": interfaces, "subnet": chosen, "options": parsed}
+
+
+def _starts_in(pool: str, network: IPv4Network) -> bool:
+    try:
+        return IPv4Address(pool.partition("-")[0].partition("/")[0].strip()) in network
+    except ValueError:
+        _fail(f"--pool: expected a range like 192.168.50.100-192.168.50.199, got {pool!r}", 2)
+
+
+def _value(text: str) -> str | int | bool:
+    """An option's value on the command line, as TOML would have it."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return int(text) if text.isdecimal() else text
+
+
+@app.command()
+def check(config: ConfigArgument = None) -> None:
+    """Check a configuration file, and its plugins, and exit."""
+    _report(_load(config))
+
+
+def _report(settings: Settings) -> None:
+    try:
+        plugins = settings.make_plugins()
+    except AiodhcpError as error:
+        _fail(error)
+    addresses = sum(pool.size for subnet in settings.config().subnets for pool in subnet.pools)
+    reservations = sum(len(subnet.reservation) for subnet in settings.subnet)
+    print(
+        f"the configuration is good: {len(settings.subnet)} subnets, {addresses} addresses, "
+        f"{reservations} reservations, {len(plugins)} plugins"
+    )
+
+
+def _load(config: Path | None, table: dict[str, Any] | None = None) -> Settings:
+    try:
+        if table is not None:
+            return Settings.of(table, "command line")
+        path = config or DEFAULT_CONFIG
+        if config is None and not path.exists():
+            _fail(f"there is no {path}: name a configuration file, or give --interface and --subnet", 2)
+        # Plugins may stand beside the file that names them.
+        sys.path.insert(0, str(path.resolve().parent))
+        return load_config(path)
+    except AiodhcpError as error:
+        _fail(error)
+
+
+async def _serve(settings: Settings) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    server = settings.server()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(name, stopped.set)
+        except NotImplementedError:  # pragma: no cover - Windows
+            signal.signal(name, lambda *_: loop.call_soon_threadsafe(stopped.set))
+    async with server:
+        await stopped.wait()
+
+
+@app.command()
+def leases(
+    config: ConfigArgument = None,
+    store: Annotated[Path | None, typer.Option("--store", help="The lease file, instead of that of CONFIG.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", "-a", help="Also those that ended: whose address was it last?")
+    ] = False,
+) -> None:
+    """Show who has which address, also while the server runs."""
+    if store is None:
+        settings = _load(config)
+        if settings.store.type != "sqlite":
+            _fail(f"a store of type {settings.store.type!r} can't be read from outside")
+        store = settings.store_path
+    try:
+        found = read_leases(store)
+    except AiodhcpError as error:
+        _fail(error)
+    now = time.time()
+    shown = [lease for lease in found if everything or lease_state(lease, now) in ("active", "declined")]
+    if as_json:
+        for lease in shown:
+            print(json.dumps(lease_dict(lease, now)))
+        return
+    Console().print(lease_table(shown, now))
+
+
+def lease_state(lease: Lease, now: float) -> str:
+    """In a word, what became of a lease: one that is past its end has expired, whatever the store says."""
+    if lease.state in (LeaseState.ACTIVE, LeaseState.DECLINED) and lease.expires <= now:
+        return "expired"
+    return lease.state.name.lower()
+
+
+def lease_dict(lease: Lease, now: float) -> dict[str, object]:
+    """A lease for ``--json``; times in ISO 8601 (UTC), None for never."""
+    return {
+        "address": str(lease.ip),
+        "state": lease_state(lease, now),
+        "hardware_address": lease.hardware_address,
+        "hardware_type": lease.htype,
+        "client": lease.client.hex(":"),
+        "hostname": lease.hostname,
+        "starts": datetime.fromtimestamp(lease.starts, UTC).isoformat(),
+        "expires": None if lease.expires >= NEVER else datetime.fromtimestamp(lease.expires, UTC).isoformat(),
+    }
+
+
+def lease_table(found: Iterable[Lease], now: float) -> Table:
+    """Leases as a table for a terminal."""
+    table = Table("Address", "Hardware address", "Host name", "State", "Expires", box=None, pad_edge=False)
+    for lease in found:
+        left = "never" if lease.expires >= NEVER else _ago(lease.expires - now)
+        table.add_row(str(lease.ip), lease.hardware_address, lease.hostname or "", lease_state(lease, now), left)
+    table.caption = f"{table.row_count} leases" if table.row_count != 1 else "1 lease"
+    return table
+
+
+def _ago(seconds: float) -> str:
+    amount = abs(seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if amount >= 2 * size:
+            text = f"{amount / size:.0f}{unit}"
+            break
+    else:
+        text = f"{amount:.0f}s"
+    return f"in {text}" if seconds >= 0 else f"{text} ago"
+
+
+@app.command()
+def probe(
+    interface: Annotated[
+        str | None, typer.Option("--interface", "-i", help="Ask on this interface, as a client without an address.")
+    ] = None,
+    relay: Annotated[
+        str | None, typer.Option("--relay", help="Ask this server, host or host:port, as a relay agent does.")
+    ] = None,
+    giaddr: Annotated[str | None, typer.Option(help="The relay agent's address (the local one).")] = None,
+    hardware_address: Annotated[str | None, typer.Option(help="The client's, like 02:00:00:00:00:01.")] = None,
+    client_id: Annotated[str | None, typer.Option(help="The client identifier, as hex.")] = None,
+    hostname: Annotated[str | None, typer.Option(help="The client's name.")] = None,
+    request: Annotated[str | None, typer.Option(help="The address to wish for.")] = None,
+    everyone: Annotated[
+        bool, typer.Option("--all", "-a", help="Wait two seconds for the offers of all servers.")
+    ] = False,
+    release_after: Annotated[bool, typer.Option("--release", help="Give the lease back.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the first answer; then it asks again.")] = 2.0,
+    retries: Annotated[int, typer.Option(help="How often it asks again.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="The lease as JSON, without the exchange.")] = False,
+) -> None:
+    """Ask a server for a lease, and print the exchange. Nothing is configured with it."""
+    if (interface is None) == (relay is None):
+        _fail("give either --interface or --relay", 2)
+    wishes = {"client_id": client_id, "hostname": hostname, "requested": request}
+    asking = {"timeout": timeout, "retries": retries, "wait_for_all": 2.0 if everyone else 0.0}
+    try:
+        link = _link(interface, relay, giaddr, hardware_address)
+        lease = asyncio.run(_probe(link, release_after, None if as_json else _show_event, **wishes, **asking))
+    except (AiodhcpError, ValueError) as error:
+        _fail(f"aiodhcp: {error}")
+    if as_json:
+        print(json.dumps(dict(describe(lease.ack))))
+    else:
+        print(f"{lease.address} from {lease.server} for {duration(lease.lease_time)}")
+
+
+def _link(interface: str | None, relay: str | None, giaddr: str | None, hardware_address: str | None) -> Link:
+    if interface is not None:
+        return InterfaceLink(interface, hardware_address=hardware_address)
+    host, _, port = (relay or "").partition(":")
+    if port and not port.isdecimal():
+        _fail(f"--relay: expected host or host:port, got {relay!r}", 2)
+    return RelayLink(host, int(port or SERVER_PORT), giaddr=giaddr, hardware_address=hardware_address)
+
+
+async def _probe(
+    link: Link, release_after: bool, on_event: Callable[[Event], None] | None, **wishes: Any
+) -> ObtainedLease:
+    async with opened(link):
+        lease = await obtain(link, on_event=on_event, **wishes)
+        if release_after:
+            await release(link, lease, on_event=on_event)
+    return lease
+
+
+def _show_event(event: Event) -> None:
+    arrow = f"-> {event.peer}" if event.direction == "sent" else f"<- {event.peer}"
+    print(f"{event.seconds:8.3f} s  {message_name(event.packet)} {arrow}")
+    for label, value in describe(event.packet)[1:]:
+        print(f"            {label}: {value}")
+
+
+@app.command()
+def demo(once: Annotated[bool, typer.Option("--once", help="End by itself, instead of staying up.")] = False) -> None:
+    """Show the server at work: a client gets a lease, and keeps it when the daemon is killed and started again."""
+    from aiodhcp.demo import run
+
+    try:
+        run(once=once)
+    except AiodhcpError as error:
+        _fail(f"aiodhcp: {error}")
+    except KeyboardInterrupt:
+        print()
