@@ -137,21 +137,22 @@ class Engine:
             self.vetoed += 1
         exchange.pending = _take(exchange, self._finishing)
 
-    def tick(self, now: float) -> list[Awaitable[None]]:
+    def tick(self, now: float) -> tuple[list[Lease], list[Awaitable[None]]]:
         """Let time pass: offers lapse, leases and probations end; fire ``dhcp_delete_client``.
 
         Returns:
-            what has to be awaited, when the hook has ``async`` implementations.
+            the leases that ended, to be committed when there is time, and what has to be awaited, when the hook has
+            ``async`` implementations.
         """
         self.addresses.lapse(now)
-        pending = []
+        ended, pending = [], []
         for lease in self.leases.due(now):
             if lease.state == LeaseState.ACTIVE:
                 waiting = self.hooks.delete_client(lease)
                 if waiting is not None:
                     pending.append(waiting)
-            self.addresses.end(lease, LeaseState.EXPIRED)
-        return pending
+            ended.append(self.addresses.end(lease, LeaseState.EXPIRED))
+        return ended, pending
 
     # ── hooks and encoding, as steps ─────────────────────────────────────────────────────────────────────────────
 

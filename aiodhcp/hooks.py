@@ -9,7 +9,7 @@ import importlib
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Final
@@ -159,15 +159,19 @@ class Hooks:
         """Fire ``dhcp_control``.
 
         Raises:
-            ConfigError: a plugin refused the start.
+            ConfigError: a plugin refused the start; those that were told of it before hear that it is over.
         """
-        for implementation in self.dhcp_control.implementations:
+        await self._control(server, code, self.dhcp_control.implementations)
+
+    async def _control(self, server: DhcpServer, code: ControlCode, told: Sequence[Implementation]) -> None:
+        for at, implementation in enumerate(told):
             try:
                 result = implementation.call(server, code)
                 if inspect.isawaitable(result):
                     await result
             except Exception as error:
                 if code == ControlCode.START:
+                    await self._control(server, ControlCode.STOP, told[:at])
                     raise ConfigError(f"plugin {implementation.plugin} refused the start: {error}") from error
                 self._failed(implementation, "raised", error)
 

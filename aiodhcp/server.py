@@ -17,8 +17,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import Final
 
+from aiodhcp.commits import Commits
 from aiodhcp.constants import ControlCode, DropReason
 from aiodhcp.engine import Engine
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
@@ -33,10 +33,6 @@ from aiodhcp.transports import Transport
 __all__ = ["DhcpServer", "Health"]
 
 log = logging.getLogger("aiodhcp.server")
-
-RETRY_DELAYS: Final = (0.1, 0.2, 0.5, 1.0)
-"""Seconds between attempts to commit; the last one repeats."""
-
 
 Way = Callable[[Exchange], Coroutine[None, None, None]]
 
@@ -110,12 +106,7 @@ class DhcpServer:
         self._protocols: dict[Interface, DhcpProtocol] = {}
         self._has_protocols = False
         self._in_flight = 0
-        # What the next commit is for, what this one is for, and the changes that are not written yet.
-        self._uncommitted: list[Exchange] = []
-        self._committing: list[Exchange] = []
-        self._unwritten: dict[int, Lease] = {}
-        self._store_error = ""
-        self._commits: asyncio.Task[None] | None = None
+        self._commits = Commits(store, self._commit_done, self._commit_failed)
         self._committed: dict[Exchange, asyncio.Future[None]] = {}
         # A client whose packet waits has a lane, in which its later packets queue.
         self._lanes: dict[bytes, deque[tuple[Exchange, Way]]] = {}
@@ -166,6 +157,7 @@ class DhcpServer:
 
     async def _end(self, *, opened: bool) -> None:
         self._state = _State.STOPPING
+        self._commits.stopping = True
         # Each of these, from the last to the first, whatever the others raise.
         async with AsyncExitStack() as steps:
             steps.callback(setattr, self, "_state", _State.STOPPED)
@@ -226,10 +218,10 @@ class DhcpServer:
         """How the server is, now."""
         status, why = self._state.value, ""
         if self._state is _State.RUNNING:
-            status = "degraded" if self._store_error else "ok"
-        if self._store_error:
-            why = f"leases can't be committed: {self._store_error}"
-        return Health(status, why, len(self._unwritten) + len(self._uncommitted), self._in_flight)
+            status = "degraded" if self._commits.error else "ok"
+        if self._commits.error:
+            why = f"leases can't be committed: {self._commits.error}"
+        return Health(status, why, len(self._commits), self._in_flight)
 
     def protocol(self, name: str = "protocol", addresses: Iterable[str] = (), *, shared: bool = False) -> DhcpProtocol:
         """A protocol by which any asyncio datagram transport can feed this server.
@@ -273,12 +265,12 @@ class DhcpServer:
             if exchange.later is not None:
                 self._enter_lane(exchange, self._go_commit)
             elif exchange.changes:
-                self._uncommitted.append(exchange)
+                self._commits.add(exchange)
             else:
                 ready.append(exchange)
         if ready:
             self._answer(ready)
-        self._commit_soon()
+        self._commits.begin()
 
     def _answer(self, exchanges: Iterable[Exchange]) -> None:
         """What the exchanges say may be said now."""
@@ -357,8 +349,8 @@ class DhcpServer:
     async def _go_commit(self, exchange: Exchange) -> None:
         if exchange.changes:
             committed = self._committed[exchange] = asyncio.get_running_loop().create_future()
-            self._uncommitted.append(exchange)
-            self._commit_soon()
+            self._commits.add(exchange)
+            self._commits.begin()
             await committed
         await self._go_answer(exchange)
 
@@ -385,37 +377,7 @@ class DhcpServer:
 
     # ── commits ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _commit_soon(self) -> None:
-        if self._uncommitted and self._commits is None:
-            self._commits = asyncio.create_task(self._commit(), name="aiodhcp commits")
-
-    async def _commit(self) -> None:
-        failures = 0
-        try:
-            while self._uncommitted or self._unwritten:
-                self._committing, self._uncommitted = self._uncommitted, []
-                for exchange in self._committing:
-                    for lease in exchange.changes or ():
-                        self._unwritten[lease.address] = lease
-                try:
-                    conflicts = await self._store.commit(list(self._unwritten.values()))
-                except Exception as error:
-                    failures += 1
-                    self._commit_failed(error, failures)
-                    if self._state is _State.STOPPING and failures > len(RETRY_DELAYS):
-                        return
-                    await asyncio.sleep(RETRY_DELAYS[min(failures, len(RETRY_DELAYS)) - 1])
-                    continue
-                self._unwritten = {}
-                if failures:
-                    log.warning("leases can be committed again")
-                    failures, self._store_error = 0, ""
-                self._commit_done(conflicts)
-        finally:
-            self._commits = None
-
-    def _commit_done(self, conflicts: Sequence[Lease]) -> None:
-        batch, self._committing = self._committing, []
+    def _commit_done(self, batch: list[Exchange], conflicts: Sequence[Lease]) -> None:
         if conflicts:
             winners = {lease.address: lease for lease in conflicts}
             for winner in conflicts:
@@ -424,19 +386,18 @@ class DhcpServer:
                 lease = exchange.lease_after
                 if lease is not None and lease.address in winners:
                     self.engine.overruled(exchange, winners[lease.address])
+        self._committed_or_not(batch)
+
+    def _commit_failed(self, batch: list[Exchange]) -> None:
+        """Nothing of the batch is answered."""
+        for exchange in batch:
+            exchange.drop(DropReason.INTERNAL_ERROR, "the lease can't be committed")
+        self._committed_or_not(batch)
+
+    def _committed_or_not(self, batch: list[Exchange]) -> None:
         if self._committed:
             batch = [exchange for exchange in batch if not self._wake(exchange)]
         self._answer(batch)
-
-    def _commit_failed(self, error: Exception, failures: int) -> None:
-        """Nothing of the batch is answered; its changes stay to be written with the next."""
-        batch, self._committing = self._committing, []
-        self._store_error = str(error) or repr(error)
-        if failures == 1:
-            log.error("leases can't be committed, no lease is given until they can: %s", self._store_error)
-        for exchange in batch:
-            exchange.drop(DropReason.INTERNAL_ERROR, "the lease can't be committed")
-        self._answer([exchange for exchange in batch if not self._wake(exchange)])
 
     def _wake(self, exchange: Exchange) -> bool:
         committed = self._committed.pop(exchange, None)
@@ -459,11 +420,14 @@ class DhcpServer:
 
     def _let_time_pass(self) -> None:
         # Tasks begin in the order in which they are made: before the next packet of the same client.
-        for pending in self.engine.tick(self._clock()):
+        ended, waiting = self.engine.tick(self._clock())
+        for pending in waiting:
             self._spawn(pending, "aiodhcp expiry")
+        self._commits.note(ended)
+        self._commits.begin()
 
     def _waiting(self) -> set[asyncio.Task[None]]:
-        return {*self._tasks, *((self._commits,) if self._commits is not None else ())}
+        return self._tasks | self._commits.tasks()
 
     async def _quiet(self) -> None:
         """Wait for the packets that wait; what takes too long is cancelled."""
@@ -486,13 +450,11 @@ class DhcpServer:
         for task in self._waiting():
             task.cancel()
         in_lanes = [exchange for lane in self._lanes.values() for exchange, _ in lane]
-        for exchange in dict.fromkeys([*in_lanes, *self._committing, *self._uncommitted]):
+        for exchange in dict.fromkeys([*in_lanes, *self._commits.abandon()]):
             self._give_up(exchange, DropReason.TIMEOUT, "the server stopped")
-        if self._unwritten:
-            log.critical("%d lease changes are lost: %s", len(self._unwritten), self._store_error or "no time left")
-        for each in (self._lanes, self._committed, self._committing, self._uncommitted, self._unwritten):
-            each.clear()
-        self._store_error, self._in_flight = "", 0
+        self._lanes.clear()
+        self._committed.clear()
+        self._in_flight = 0
         self._reports.flush()
 
     def _give_up(self, exchange: Exchange, reason: DropReason, why: str) -> None:

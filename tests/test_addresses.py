@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
@@ -24,11 +24,11 @@ def make(
 ) -> Addresses:
     """192.0.2.0/24 with these pools and reservations, and 198.51.100.0/24 with one pool; hosts are numbers."""
     subnet = Subnet(
-        "192.0.2.0/24",  # type: ignore[arg-type]
+        IPv4Network("192.0.2.0/24"),
         [Pool((NET + first, NET + last)) for first, last in pools or ((10, 12),)],
         [Reservation(client_id=client, address=NET + host) for client, host in (reserved or {}).items()],
     )
-    other = Subnet("198.51.100.0/24", [Pool((OTHER + 10, OTHER + 11))])  # type: ignore[arg-type]
+    other = Subnet(IPv4Network("198.51.100.0/24"), [Pool((OTHER + 10, OTHER + 11))])
     return Addresses(Config([subnet, other], offer_time=60), known or [])
 
 
@@ -398,7 +398,7 @@ def test_one_pool_after_the_other() -> None:
 
 
 def test_a_subnet_without_pools_has_reservations_only() -> None:
-    subnet = Subnet("192.0.2.0/24", reservations=[Reservation(client_id=A, address=NET + 5)])  # type: ignore[arg-type]
+    subnet = Subnet(IPv4Network("192.0.2.0/24"), reservations=[Reservation(client_id=A, address=NET + 5)])
     addresses = Addresses(Config([subnet]))
     assert addresses.choose(A, subnet, subnet.reservations[0], 0, 0) == NET + 5
     assert addresses.choose(B, subnet, None, NET + 5, 0) is None

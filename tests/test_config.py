@@ -35,7 +35,10 @@ options.tftp-server-name = "phones.example"
 
 [[subnet]]
 subnet = "192.168.50.0/24"
-pools = ["192.168.50.100-192.168.50.149", { range = "192.168.50.160/28", lease-time = "1h", exclude = ["192.168.50.163"] }]
+pools = [
+    "192.168.50.100-192.168.50.149",
+    { range = "192.168.50.160/28", lease-time = "1h", exclude = ["192.168.50.163"] },
+]
 exclude = ["192.168.50.120-192.168.50.129"]
 interfaces = ["eth0"]
 options = { routers = "192.168.50.1", option-224 = "01:02:ff" }
@@ -179,7 +182,7 @@ SUBNET = HEAD + '[[subnet]]\nsubnet = "192.168.50.0/24"\n'
         (SUBNET + "pools = [\n'192.168.50.9',\n'10.0.0.1']", "4: subnet[0].pools[1]: 10.0.0.1-10.0.0.1 is not within"),
         (
             SUBNET + "[[subnet.reservation]]\nhardware-address = '02:0'",
-            "5: subnet[0].reservation[0].hardware-address: expected 1 to 16 octets like '02:00:00:00:00:01', got '02:0'",
+            "5: subnet[0].reservation[0].hardware-address: expected 1 to 16 octets like '02:00:00:00:00:01', got",
         ),
         (
             SUBNET + "[[subnet.reservation]]\naddress = '192.168.50.1'",

@@ -290,7 +290,7 @@ def test_a_lease_without_end_has_no_t1_and_no_t2(new_client, clock):
     assert "rebinding-time" not in ack.options
     assert client.exchange.lease_after.expires == NEVER
     clock.advance(100 * 366 * A_DAY)
-    assert engine.tick(clock()) == []
+    assert engine.tick(clock()) == ([], [])
     assert client.exchange.lease_after.holds(clock())
 
 

@@ -256,11 +256,12 @@ def test_a_lease_expires_at_its_end_and_not_before(new_client, clock):
     client.join()
     lease = client.exchange.lease_after
     clock.advance(43199)
-    assert engine.tick(clock()) == []
+    assert engine.tick(clock()) == ([], [])
     assert engine.leases.get(lease.address) == lease
     clock.advance(1)
-    assert engine.tick(clock()) == []
-    assert engine.leases.get(lease.address) == lease._replace(state=LeaseState.EXPIRED)
+    ended = lease._replace(state=LeaseState.EXPIRED)
+    assert engine.tick(clock()) == ([ended], [])
+    assert engine.leases.get(lease.address) == ended
     assert watcher.deleted == [("192.0.2.10", "02:00:00:00:00:01")]
 
 

@@ -311,7 +311,7 @@ async def test_dhcp_delete_client(client, recorder, clock):
     await client.join()
     await client.request(client.exchange.reply, requested_address="192.0.2.50")
     clock.advance(43200)
-    for pending in client.engine.tick(clock()):
+    for pending in client.engine.tick(clock())[1]:
         await pending
     mac = b"\2\0\0\0\0\1"
     assert recorder.told("dhcp_delete_client") == [

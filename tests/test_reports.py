@@ -89,11 +89,8 @@ def test_informed(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_dropped(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    why = "why='releases 192.0.2.77, which it doesn\\'t have'"
-    line = f"dropped 192.0.2.77 {CLIENT} message=RELEASE reason=INVALID {why} on=eth0"
-    assert desk.say(release(1, "192.0.2.77")) == [
-        line.replace("'releases", '"releases').replace("have'", 'have"').replace("\\", "")
-    ]
+    why = f"why='declines {FIRST}, which it neither has nor was offered'"
+    assert desk.say(decline(1, FIRST)) == [f"dropped - {CLIENT} message=DECLINE reason=INVALID {why} on=eth0"]
     assert caplog.records[0].levelno == logging.DEBUG
 
 

@@ -277,7 +277,7 @@ async def test_udp_addresses_are_given() -> None:
         (6767, 0, 0xC0000209, b"\2" * 6, ("255.255.255.255", 1234)),
     ],
 )
-def test_target_of_udp(port: int, source: int, destination: int, hardware: bytes | None, where: tuple[str, int]) -> None:
+def test_udp_target(port: int, source: int, destination: int, hardware: bytes | None, where: tuple[str, int]) -> None:
     request = Datagram(b"", Interface("udp"), source, 1234)
     assert target(Answer(b"", request, destination, 68, hardware), port) == where
 

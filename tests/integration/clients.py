@@ -32,7 +32,7 @@ from typer.testing import CliRunner
 from aiodhcp.cli import app
 from aiodhcp.constants import MessageType
 
-__all__ = ["CLIENTS", "PATIENCE", "Client", "Message", "Report", "Server", "heard", "until"]
+__all__ = ["CLIENTS", "Client", "Message", "Report", "Server", "heard", "until"]
 
 PATIENCE = 20.0
 """Seconds that an event may take. Far more than it needs: the machine may be busy."""
@@ -40,18 +40,18 @@ PATIENCE = 20.0
 T = TypeVar("T")
 
 
-def until(what: str, condition: Callable[[], T], patience: float = PATIENCE) -> T:
+def until(what: str, condition: Callable[[], T | None]) -> T:
     """Ask ``condition`` until its answer is true, and return that.
 
     Raises:
         AssertionError: it never was.
     """
-    end = time.monotonic() + patience
+    end = time.monotonic() + PATIENCE
     while True:
         answer = condition()
         if answer:
             return answer
-        assert time.monotonic() < end, f"not within {patience:g} s: {what}"
+        assert time.monotonic() < end, f"not within {PATIENCE:g} s: {what}"
         time.sleep(0.05)
 
 
@@ -262,7 +262,7 @@ class Client:
         whole = reports.read_bytes().decode(errors="replace").split("\0\0")[:-1] if reports.exists() else []
         return [dict(line.partition("=")[::2] for line in each.split("\0")) for each in whole]
 
-    def bound(self, patience: float = PATIENCE) -> Report:
+    def bound(self) -> Report:
         """Wait for the next report of a lease, got or renewed, since ``start`` or the last report."""
 
         def report() -> Report | None:
@@ -275,7 +275,7 @@ class Client:
             assert self._process.poll() is None, f"the client ended: {self.log.read_text()}"
             return None
 
-        return until("the client has a lease", report, patience)
+        return until("the client has a lease", report)
 
     def crash(self) -> None:
         """It goes and its interface's address goes, as with the whole machine; its files stay."""

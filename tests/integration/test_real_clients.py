@@ -28,20 +28,12 @@ def programs(*names: str) -> pytest.MarkDecorator:
 every_program = programs(*CLIENTS)
 
 
-@pytest.fixture
-def net(tmp_path: Path) -> Iterator[Network]:
-    with Network() as network:
-        yield network
-    for log in sorted(tmp_path.rglob("log")):  # which is shown if the test fails
+@pytest.fixture(autouse=True)
+def logs(tmp_path: Path) -> Iterator[None]:
+    """What the programs said is shown if the test fails."""
+    yield
+    for log in sorted(tmp_path.rglob("*log")):
         print(f"── {log.relative_to(tmp_path)}\n{log.read_text()}")
-
-
-def cable(net: Network) -> tuple[Host, Host]:
-    """A host for the server, 192.0.2.1 on its eth0, and at the other end of the cable one for the client."""
-    one, other = net.host("server"), net.host("client")
-    net.link(one, "eth0", other, "eth0")
-    one.run("ip addr add 192.0.2.1/24 dev eth0")
-    return one, other
 
 
 def age(lease: Mapping[str, str]) -> float:
@@ -59,8 +51,8 @@ def prefix_lengths(host: Host) -> list[int]:
 
 
 @every_program
-def test_client_gets_address_and_options(net: Network, tmp_path: Path, program: str) -> None:
-    one, other = cable(net)
+def test_client_gets_address_and_options(pair: tuple[Host, Host], tmp_path: Path, program: str) -> None:
+    one, other = pair
     options = ["-o", "domain-name-servers=192.0.2.53,192.0.2.54", "-o", "domain-name=example.net"]
     server = Server(one, tmp_path / "server", *SUBNET, *options, "--lease-time", "1h")
     server.start()
@@ -90,8 +82,8 @@ def test_client_gets_address_and_options(net: Network, tmp_path: Path, program: 
 
 
 @every_program
-def test_client_keeps_address_when_server_is_killed(net: Network, tmp_path: Path, program: str) -> None:
-    one, other = cable(net)
+def test_client_keeps_address_when_server_is_killed(pair: tuple[Host, Host], tmp_path: Path, program: str) -> None:
+    one, other = pair
     server = Server(one, tmp_path / "server", *SUBNET)
     server.start()
     client = Client(program, other, tmp_path / "client")
@@ -109,8 +101,8 @@ def test_client_keeps_address_when_server_is_killed(net: Network, tmp_path: Path
 
 
 @every_program
-def test_client_renews_by_unicast(net: Network, tmp_path: Path, program: str) -> None:
-    one, other = cable(net)
+def test_client_renews_by_unicast(pair: tuple[Host, Host], tmp_path: Path, program: str) -> None:
+    one, other = pair
     config = """
         interfaces = ["eth0"]
         lease-time = "30s"
@@ -137,8 +129,8 @@ def test_client_renews_by_unicast(net: Network, tmp_path: Path, program: str) ->
 
 
 @every_program
-def test_client_releases(net: Network, tmp_path: Path, program: str) -> None:
-    one, other = cable(net)
+def test_client_releases(pair: tuple[Host, Host], tmp_path: Path, program: str) -> None:
+    one, other = pair
     server = Server(one, tmp_path / "server", *SUBNET)
     server.start()
     client = Client(program, other, tmp_path / "client")
@@ -152,8 +144,8 @@ def test_client_releases(net: Network, tmp_path: Path, program: str) -> None:
 
 
 @programs("dhclient", "dhcpcd")  # udhcpc does not remember, so it never asks for what it had
-def test_client_comes_to_another_network(net: Network, tmp_path: Path, program: str) -> None:
-    one, other = cable(net)
+def test_client_comes_to_another_network(pair: tuple[Host, Host], tmp_path: Path, program: str) -> None:
+    one, other = pair
     server = Server(one, tmp_path / "server", *SUBNET)
     server.start()
     client = Client(program, other, tmp_path / "client")
@@ -230,8 +222,8 @@ def test_two_servers_share_a_machine(net: Network, tmp_path: Path, program: str)
 
 @needs(kinds=["vlan"])
 @every_program
-def test_client_on_a_vlan(net: Network, tmp_path: Path, program: str) -> None:
-    one, other = cable(net)
+def test_client_on_a_vlan(pair: tuple[Host, Host], tmp_path: Path, program: str) -> None:
+    one, other = pair
     one.run(f"ip addr add 198.51.100.1/24 dev {one.vlan('eth0', 10)}")
     tagged = other.vlan("eth0", 10)
     both = ["--interface", "eth0.10", "--subnet", "198.51.100.0/24"]
