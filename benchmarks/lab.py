@@ -1,0 +1,384 @@
+"""The laboratory: two network namespaces joined by a veth pair, a server in one and the load generator in the other.
+
+The server is pinned to core 0, the generator to core 1. Nothing is sent outside the namespaces. They are removed
+whatever happens; should this process be killed outright, the kernel ends its children and the next run sweeps up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from peers import SBIN, Plan, Server
+
+HERE = Path(__file__).parent
+BUILD = HERE / "build"
+PREFIX = "aiodhcp-bench"
+SERVER_CORE, GENERATOR_CORE = 0, 1
+SERVER_INTERFACE, SERVER_ADDRESS = "s0", "10.0.0.1"
+GENERATOR_INTERFACE, GENERATOR_ADDRESS = "g0", "10.0.0.2"
+READY_SECONDS = 20.0  # for a server to answer its first DISCOVER
+SETUP_SECONDS = 120.0  # for the generator to take the leases it will renew, and to warm the server up
+SETTLE_SECONDS = 0.5  # what a server puts off until after the last ACK is its work too
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+class BenchError(Exception):
+    """A server or the generator did not do what the measurement needs."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the generator shall do. Without a rate it is a closed loop of `window` exchanges."""
+
+    mode: str  # dora, renew, discover
+    seconds: float
+    count: int  # at most; keeps the pool from running dry
+    window: int = 64
+    rate: float = 0.0
+    clients: int = 10_000
+    warmup: int = 0
+    mac: int = 0x02_00_00_00_00_00
+    seed: int = 1
+    client_id: bool = True
+    host_name: bool = False
+
+    def argv(self) -> list[str]:
+        asked: dict[str, object] = {
+            "mode": self.mode,
+            "seconds": self.seconds,
+            "count": self.count,
+            "window": self.window,
+            "clients": self.clients,
+            "warmup": self.warmup,
+            "mac": f"{self.mac:012x}",
+            "seed": self.seed,
+        }
+        argv = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
+        if self.rate:
+            argv += ["--rate", str(self.rate)]
+        if not self.client_id:
+            argv.append("--no-client-id")
+        if self.host_name:
+            argv.append("--host-name")
+        return argv
+
+
+def compile_tools() -> None:
+    """Compile the generator and the null server into build/, when they are missing or older than their source."""
+    BUILD.mkdir(exist_ok=True)
+    for name in ("loadgen", "nullserver"):
+        source, target = HERE / f"{name}.c", BUILD / name
+        if target.exists() and target.stat().st_mtime > source.stat().st_mtime:
+            continue
+        subprocess.run(["cc", "-O2", "-std=c11", "-Wall", "-Wextra", "-o", str(target), str(source)], check=True)
+
+
+def shortcomings() -> list[str]:
+    """What keeps the benchmark from running here."""
+    found = []
+    if sys.platform != "linux":
+        return ["network namespaces need Linux"]
+    if os.geteuid() != 0:
+        found.append("network namespaces need root")
+    cores = os.sched_getaffinity(0)
+    if not {SERVER_CORE, GENERATOR_CORE} <= cores:
+        found.append(f"it needs cores {SERVER_CORE} and {GENERATOR_CORE}, may use {sorted(cores)}")
+    found += [f"{tool} is missing" for tool in ("cc", "ip", "taskset", "setpriv") if not shutil.which(tool)]
+    return found
+
+
+def _ip(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["ip", *argv], check=check, capture_output=True, text=True)
+
+
+class Lab:
+    """The two namespaces, for the length of a `with`."""
+
+    def __init__(self) -> None:
+        self.server_space = f"{PREFIX}-s-{os.getpid()}"
+        self.generator_space = f"{PREFIX}-g-{os.getpid()}"
+
+    def __enter__(self) -> Self:
+        _sweep()
+        try:
+            _ip("netns", "add", self.server_space)
+            _ip("netns", "add", self.generator_space)
+            peer = ["type", "veth", "peer", "name", GENERATOR_INTERFACE, "netns", self.generator_space]
+            _ip("link", "add", SERVER_INTERFACE, "netns", self.server_space, *peer)
+            for space, interface, address in (
+                (self.server_space, SERVER_INTERFACE, SERVER_ADDRESS),
+                (self.generator_space, GENERATOR_INTERFACE, GENERATOR_ADDRESS),
+            ):
+                _ip("-n", space, "address", "add", f"{address}/8", "dev", interface)
+                _ip("-n", space, "link", "set", "lo", "up")
+                _ip("-n", space, "link", "set", interface, "up")
+        except subprocess.CalledProcessError as error:
+            self.close()
+            raise BenchError(f"{' '.join(error.cmd)}: {error.stderr.strip()}") from error
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for space in (self.server_space, self.generator_space):
+            _ip("netns", "delete", space, check=False)
+
+    def popen(self, space: str, core: int, argv: list[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start a program in a namespace, pinned to a core, to die with this process. No fork: the pid is the
+        program's."""
+        wrapped = ["ip", "netns", "exec", space, "setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(core), *argv]
+        return subprocess.Popen(wrapped, **options)
+
+    def generator(self, arguments: list[str]) -> subprocess.Popen[str]:
+        ends = ["--server", SERVER_ADDRESS, "--giaddr", GENERATOR_ADDRESS]
+        return self.popen(
+            self.generator_space,
+            GENERATOR_CORE,
+            [str(BUILD / "loadgen"), *ends, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+def _abandoned(name: str, prefix: str) -> bool:
+    pid = name.rpartition("-")[2]
+    return name.startswith(prefix) and pid.isdigit() and not Path(f"/proc/{pid}").exists()
+
+
+def _sweep() -> None:
+    """Remove the namespaces of runs that were killed before they could."""
+    for line in _ip("netns", "list", check=False).stdout.splitlines():
+        name = line.split()[0]
+        if _abandoned(name, f"{PREFIX}-"):
+            _ip("netns", "delete", name, check=False)
+
+
+@contextmanager
+def workspace(under: Path) -> Iterator[Path]:
+    """A directory for the servers' files, for the length of a `with`."""
+    for path in under.glob("run-*"):
+        if _abandoned(path.name, "run-"):
+            shutil.rmtree(path, ignore_errors=True)
+    directory = under / f"run-{os.getpid()}"
+    directory.mkdir()
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end(process: subprocess.Popen[Any], patience: float = 5.0) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+
+
+@contextmanager
+def serving(lab: Lab, server: Server, pool: int, under: Path) -> Iterator[int]:
+    """Start a server with an empty lease store, wait until it answers, yield its pid, stop it."""
+    with tempfile.TemporaryDirectory(prefix=f"{server.name}-", dir=under) as name:
+        directory = Path(name)
+        launch = server.launch(Plan(directory, SERVER_INTERFACE, SERVER_ADDRESS, pool))
+        with open(directory / "output.txt", "w+b") as output:
+            process = lab.popen(
+                lab.server_space,
+                SERVER_CORE,
+                launch.argv,
+                cwd=directory,
+                env={"PATH": f"{os.environ.get('PATH', '')}:{SBIN}", **launch.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                _wait_ready(lab, process)
+                yield process.pid
+                if process.poll() is not None:
+                    raise BenchError(f"ended by itself, status {process.returncode}")
+            except BenchError as error:
+                raise BenchError(f"{error}{_last_words(directory)}") from None
+            finally:
+                _end(process)
+
+
+def _last_words(directory: Path) -> str:
+    lines: list[str] = []
+    for path in [directory / "output.txt", *directory.glob("*.log")]:
+        if path.exists():
+            lines += path.read_text(errors="replace").splitlines()[-6:]
+    return "".join(f"\n    {line}" for line in lines)
+
+
+def _wait_ready(lab: Lab, process: subprocess.Popen[Any]) -> None:
+    probe = ["--mode", "discover", "--count", "1", "--tries", "1", "--timeout", "0.2", "--seconds", "1"]
+    limit = time.monotonic() + READY_SECONDS
+    number = 0
+    while time.monotonic() < limit:
+        if process.poll() is not None:
+            raise BenchError(f"did not start, status {process.returncode}")
+        number += 1
+        generator = lab.generator([*probe, "--mac", f"06{number:010x}", "--sleep"])
+        try:
+            shown, _ = generator.communicate(timeout=5)
+        finally:
+            _end(generator)
+        if shown and json.loads(shown)["completed"]:
+            return
+        time.sleep(0.05)
+    raise BenchError(f"answered no DISCOVER for {READY_SECONDS:.0f} s")
+
+
+def _processes() -> dict[int, tuple[int, float]]:
+    """pid → parent, CPU seconds of the process and of its ended children."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            except OSError:  # gone meanwhile
+                continue
+            found[int(entry)] = (int(fields[1]), sum(map(int, fields[11:15])) / TICK)
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time, user and system, of a process and all its descendants."""
+    processes = _processes()
+    tree, before = {pid}, 0
+    while len(tree) > before:
+        before = len(tree)
+        tree |= {child for child, (parent, _) in processes.items() if parent in tree}
+    return sum(processes[member][1] for member in tree if member in processes)
+
+
+def machine_busy() -> float:
+    """CPU seconds spent by anyone on the two cores."""
+    busy = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in (f"cpu{SERVER_CORE}", f"cpu{GENERATOR_CORE}"):
+            user, nice, system, _idle, _wait, irq, softirq, steal = map(int, fields[:8])
+            busy += user + nice + system + irq + softirq + steal
+    return busy / TICK
+
+
+def core_speed() -> float:
+    """Million turns of an empty loop a second on the server's core. A virtual machine's cores are not always as quick:
+    they share caches and clock with neighbours nobody sees here."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {SERVER_CORE})
+    try:
+        turns = 400_000
+        began = time.perf_counter()
+        for _ in range(turns):
+            pass
+        return turns / (time.perf_counter() - began) / 1e6
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def wait_quiet(share: float, patience: float) -> None:
+    """Wait until for a second others take less than a share of the two cores, or patience ends."""
+    limit = time.monotonic() + patience
+    while time.monotonic() < limit:
+        busy, began = machine_busy(), time.monotonic()
+        time.sleep(1)
+        if machine_busy() - busy < share * 2 * (time.monotonic() - began):
+            return
+
+
+def measure(lab: Lab, server: Server, load: Load, pool: int, under: Path) -> dict[str, Any]:
+    """One measurement of a freshly started server.
+
+    Returns:
+        the generator's result, with `server_cpu_seconds`, `server_cpu_us` (µs per exchange), `others_cpu` (share of
+        the two cores that went to neither server nor generator) and `core_speed` added.
+
+    Raises:
+        BenchError: the server or the generator failed.
+    """
+    with serving(lab, server, pool, under) as pid:
+        generator = lab.generator([*load.argv(), "--sync"])
+        try:
+            return _measure(pid, generator, load)
+        finally:
+            _end(generator)
+
+
+def _measure(pid: int, generator: subprocess.Popen[str], load: Load) -> dict[str, Any]:
+    assert generator.stdin is not None
+    assert generator.stdout is not None
+    readable, _, _ = select.select([generator.stdout], [], [], SETUP_SECONDS)
+    if not readable:
+        raise BenchError(f"no measurement within {SETUP_SECONDS:.0f} s: the leases to renew could not be had")
+    if generator.stdout.readline() != "ready\n":
+        raise BenchError(f"load generator: {generator.communicate(timeout=5)[1].strip()}")
+    time.sleep(SETTLE_SECONDS)
+    speed = core_speed()
+    cpu, busy, began = cpu_seconds(pid), machine_busy(), time.monotonic()
+    try:
+        shown, complaint = generator.communicate("go\n", timeout=load.seconds + 30)
+    except subprocess.TimeoutExpired:
+        raise BenchError("the load generator did not end") from None
+    if generator.returncode != 0:
+        raise BenchError(f"load generator: {complaint.strip()}")
+    time.sleep(SETTLE_SECONDS)
+    result: dict[str, Any] = json.loads(shown)
+    spent, elapsed = cpu_seconds(pid) - cpu, time.monotonic() - began
+    others = machine_busy() - busy - spent - result["generator_cpu_seconds"]
+    result["server_cpu_seconds"] = round(spent, 3)
+    result["server_cpu_us"] = round(spent * 1e6 / result["completed"], 3) if result["completed"] else None
+    result["others_cpu"] = round(max(0.0, others / (2 * elapsed)), 4)
+    result["core_speed"] = round((speed + core_speed()) / 2, 3)
+    if complaint:
+        result["complaint"] = complaint.strip()
+    return result
+
+
+def fsync_milliseconds(directory: Path, times: int = 200) -> float:
+    """The median time to append 4 KiB to a file and fsync it."""
+    taken = []
+    with tempfile.TemporaryFile(dir=directory) as file:
+        for _ in range(times):
+            began = time.perf_counter()
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+            taken.append(time.perf_counter() - began)
+    return sorted(taken)[times // 2] * 1e3
+
+
+def interrupt_on_signals() -> None:
+    """Let SIGTERM and SIGHUP unwind like Ctrl-C does, so that every `finally` runs."""
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
