@@ -5,6 +5,10 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 ONCE   ?=
 SHELL  := /bin/bash
+# Below the server: what has no input and output, and every branch of it a test.
+CORE   := constants errors codecs options packet leases subnets addresses exchange hookspecs hooks replies rules engine
+comma  := ,
+space  := $(subst ,, )
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help run test check bench bench-quick format clean
@@ -59,6 +63,9 @@ run: $(VENV)/.runs
 test: $(VENV)/.tests
 	$(call packages,$(shell sed 's/#.*//' tests/system-packages.txt))
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@$(BIN)/coverage report --include='$(subst $(space),$(comma),$(CORE:%=aiodhcp/%.py))' --fail-under=100 >/dev/null \
+	|| { echo "below the server every branch is to be covered:"; \
+	     $(BIN)/coverage report --include='$(subst $(space),$(comma),$(CORE:%=aiodhcp/%.py))' --skip-covered -m; exit 1; }
 
 check: $(VENV)/.tests
 	@$(BIN)/ruff format --check .

@@ -198,6 +198,8 @@ class _Demo:
         self._store = store
         self._console = console
         self._stack = stack
+        self._readers: list[threading.Thread] = []
+        stack.callback(self._hear_out)
 
     def run(self, *, once: bool) -> None:
         self._say(f"The network: {self._ground.where}. The client: {self._ground.client}.")
@@ -263,6 +265,10 @@ class _Demo:
             raise DemoError(f"the daemon ended with status {daemon.returncode}")
         self._console.print()
 
+    def _hear_out(self) -> None:
+        for reader in self._readers:
+            reader.join(2)
+
     def _say(self, words: str) -> None:
         self._console.print(Text(f"── {words}", style="bold"), soft_wrap=True)
 
@@ -281,11 +287,12 @@ class _Demo:
 
         thread = threading.Thread(target=read, daemon=True)
         thread.start()
+        self._readers.append(thread)
         return thread
 
 
 def _lines(stream: IO[str]) -> Iterator[str]:
-    with contextlib.suppress(ValueError):  # closed meanwhile
+    with stream:
         for line in stream:
             yield line.rstrip()
 

@@ -153,7 +153,7 @@ class Replies:
             destination = BROADCAST_ADDRESS
         elif exchange.ciaddr:
             destination = exchange.ciaddr
-        elif exchange.flags & BROADCAST_FLAG or exchange.htype != 1 or len(exchange.chaddr) != 6 or not exchange.yiaddr:
+        elif exchange.flags & BROADCAST_FLAG or exchange.htype != 1 or len(exchange.chaddr) != 6:
             destination = BROADCAST_ADDRESS
         else:
             destination, hardware = exchange.yiaddr, exchange.chaddr
@@ -218,12 +218,11 @@ def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, byte
 
 
 def _nak(exchange: Exchange) -> bytes:
-    message = exchange.why.encode()[:255]
     return b"".join(
         (
             option_bytes(MESSAGE_TYPE, bytes((MessageType.NAK,))),
             option_bytes(SERVER_ID, _ADDRESS.pack(exchange.server_id)),
-            option_bytes(MESSAGE, message) if message else b"",
+            option_bytes(MESSAGE, exchange.why.encode()),
         )
     )
 

@@ -121,22 +121,22 @@ class Rules:
     def _confirm(self, exchange: Exchange, subnet: Subnet, address: int) -> None:
         """INIT-REBOOT, RENEWING and REBINDING: a client that says it has an address."""
         lease, reservation = exchange.lease_before, exchange.reservation
-        reserved = reservation is not None and reservation.address == address
-        if lease is None and not reserved:
-            if reservation is not None and reservation.address is not None:
+        reserved = None if reservation is None else reservation.address
+        if lease is None and reserved != address:
+            if reserved is not None:
                 refuse(exchange, address, "another address is reserved for the client")
             elif self.config.authoritative:
                 refuse(exchange, address, "the client has no lease")
             else:
                 raise Dropped(DropReason.GEN_FAILURE, "no record of the client, and the server is not authoritative")
-        elif lease is not None and lease.address != address and not reserved:
+        elif lease is not None and address not in (lease.address, reserved):
             refuse(exchange, address, "not the client's address")
         elif not self.addresses.may_have(exchange.client, subnet, reservation, address, exchange.now):
             refuse(exchange, address, "the address is not available")
         elif (
-            reservation is not None
-            and reservation.address not in (None, address)
-            and self.addresses.may_have(exchange.client, subnet, reservation, reservation.address or 0, exchange.now)
+            reserved is not None
+            and reserved != address
+            and self.addresses.may_have(exchange.client, subnet, reservation, reserved, exchange.now)
         ):
             refuse(exchange, address, "another address is reserved for the client")
         else:
@@ -155,7 +155,7 @@ class Rules:
             lease is not None and lease.address == address and lease.holds(exchange.now)
         ):
             raise Dropped(DropReason.INVALID, f"declines {_dotted(address)}, which it neither has nor was offered")
-        self.addresses.withdraw(exchange.client, taken=offer is not None and offer.address == address)
+        self.addresses.withdraw(exchange.client)
         now = int(exchange.now)
         declined = Lease(
             address,
@@ -276,8 +276,12 @@ class Rules:
             NEVER if seconds == INFINITE else now + seconds,
             hostname.rstrip(b"\0").decode(errors="replace") if hostname else known.hostname if known else None,
         )
-        if known is not None and known.address != address and known.holds(exchange.now):
-            self._delete_client(exchange, known)
+        holder = self.leases.get(address)
+        if holder is not known:
+            for ended in (known, holder):
+                # Also what ended within the last second, if no tick has noticed it yet.
+                if ended is not None and ended.state == LeaseState.ACTIVE:
+                    self._delete_client(exchange, ended)
         exchange.changes = self.addresses.enter(lease)
         exchange.lease_after = lease
         exchange.kind = AddressKind.OLD if renewal else AddressKind.NEW

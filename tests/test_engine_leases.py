@@ -102,6 +102,20 @@ def test_who_declines_what_is_not_its_own_is_not_heard(new_client, engine, addre
     assert engine.leases.get(number("192.0.2.10")).state == LeaseState.ACTIVE
 
 
+def test_who_has_one_address_can_not_decline_another(client, engine):
+    client.join()
+    client.decline("192.0.2.50")
+    assert client.exchange.why == "declines 192.0.2.50, which it neither has nor was offered"
+    assert engine.leases.get(number("192.0.2.10")).state == LeaseState.ACTIVE
+
+
+def test_who_is_offered_one_address_can_not_decline_another(client, engine):
+    client.discover()
+    client.decline("192.0.2.50")
+    assert client.exchange.why == "declines 192.0.2.50, which it neither has nor was offered"
+    assert engine.leases.get(number("192.0.2.50")) is None
+
+
 def test_a_decline_after_the_lease_has_ended(client, clock):
     client.join()
     clock.advance(A_DAY)
@@ -296,6 +310,34 @@ def test_a_client_that_moves_to_another_address_is_deleted_from_the_first(new_cl
     client = new_client(make_engine(plugins=[watcher]))
     client.request(client.join(), requested_address="192.0.2.50")
     assert watcher.deleted == [("192.0.2.10", "02:00:00:00:00:01")]
+
+
+def test_a_client_is_deleted_once_from_the_address_that_it_lost(new_client, clock):
+    watcher = Watcher()
+    engine = make_engine(plugins=[watcher])
+    client = new_client(engine)
+    ack = client.join()
+    clock.advance(A_DAY)
+    engine.tick(clock())
+    client.request(ack, requested_address="192.0.2.50")
+    assert watcher.deleted == [("192.0.2.10", "02:00:00:00:00:01")]
+
+
+@pytest.mark.parametrize("who", ["itself", "another"])
+def test_a_client_is_deleted_though_its_lease_has_ended_only_just_now(new_client, clock, who):
+    """Before a tick has noticed it."""
+    watcher = Watcher()
+    engine = make_engine(plugins=[watcher])
+    client, other = new_client(engine), new_client(engine)
+    ack = client.join()
+    clock.advance(A_DAY)
+    if who == "itself":
+        client.request(ack, requested_address="192.0.2.50")
+    else:
+        other.join(requested_address="192.0.2.10")
+    assert watcher.deleted == [("192.0.2.10", "02:00:00:00:00:01")]
+    engine.tick(clock())
+    assert len(watcher.deleted) == 1
 
 
 def test_an_offer_lapses_with_a_tick(new_client, clock):

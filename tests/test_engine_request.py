@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from client import Client, dotted, make_engine, make_subnet, number
+from client import LINK, Client, dotted, make_engine, make_subnet, number
 
 from aiodhcp import (
     AddressKind,
@@ -140,6 +140,15 @@ def test_selecting_the_address_it_has_instead_of_the_offered_one(new_client):
     client.engine = make_engine(make_subnet(reservations=[mine]), leases=client.engine.leases)
     assert client.discover().yiaddr == number("192.0.2.50")
     assert acked(client, client.request(ack)) == "192.0.2.10"
+
+
+def test_selecting_neither_the_address_it_has_nor_the_offered_one(new_client):
+    mine = Reservation(hardware_address="02:00:00:00:00:01", address="192.0.2.50")
+    client = new_client()
+    client.join()
+    client.engine = make_engine(make_subnet(reservations=[mine]), leases=client.engine.leases)
+    offer = client.discover()
+    assert nacked(client, client.request(offer, requested_address="192.0.2.60")) == "not the address that was offered"
 
 
 def test_selecting_an_address_of_another_network(client):
@@ -325,6 +334,12 @@ def test_a_reservation_without_an_address_leaves_the_address_alone(new_client):
     assert client.exchange.lease_time == 3600
 
 
+def test_reboot_of_an_unknown_client_with_a_reservation_without_an_address(new_client):
+    mine = Reservation(hardware_address="02:00:00:00:00:01", parameters=HOUR)
+    client = new_client(make_engine(make_subnet(reservations=[mine])))
+    assert silent(client, client.reboot("192.0.2.50"), DropReason.GEN_FAILURE)
+
+
 # ── RENEWING: ciaddr, unicast to the server ──
 
 
@@ -355,6 +370,17 @@ def test_renewing_from_a_network_that_is_not_ours(client):
     client.join()
     client.address = number("203.0.113.7")
     assert silent(client, client.renew(), DropReason.NO_SUBNETS) == "no subnet for interface eth0"
+
+
+def test_renewing_an_address_of_elsewhere_from_here(new_client):
+    """The client of another of our networks has been moved: it is not a packet that came through a router."""
+    engine = make_engine(make_subnet(), make_subnet("198.51.100.10", network="198.51.100.0/24"))
+    client = new_client(engine, giaddr="198.51.100.1")
+    client.join()
+    packet = client.message(MessageType.REQUEST, ciaddr=client.address)
+    packet.giaddr = 0
+    reply = client.send(packet, source=number("192.0.2.50"), destination=LINK.addresses[0])
+    assert nacked(client, reply) == "wrong network: this is 192.0.2.0/24"
 
 
 def test_renewing_by_a_transport_that_does_not_know_the_destination(client):

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address
 
 import pytest
 from client import AsyncClient, Client, make_engine, make_subnet
+from plugin_kit import plugin
 
 from aiodhcp import (
     AddressKind,
@@ -168,6 +169,16 @@ async def test_dhcp_control_may_refuse_the_start_and_nothing_else(wrap, caplog):
     await hooks.control(None, ControlCode.STOP)
     assert recorder.told("dhcp_control") == [(None, ControlCode.STOP)]
     assert hooks.failures == {("Licence", "dhcp_control"): 1}
+
+
+async def test_whoever_was_told_of_a_start_that_is_refused_hears_that_it_is_over(recorder):
+    def refuse():
+        raise RuntimeError("there is no licence")
+
+    hooks, server = Hooks([recorder, plugin("Licence", dhcp_control=refuse), Recorder()]), object()
+    with pytest.raises(ConfigError):
+        await hooks.control(server, ControlCode.START)
+    assert recorder.told("dhcp_control") == [(server, ControlCode.START), (server, ControlCode.STOP)]
 
 
 async def test_dhcp_new_pkt(client, recorder):

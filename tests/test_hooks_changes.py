@@ -279,7 +279,7 @@ def test_what_means_nothing_there_has_no_effect(clock, caplog, hook, nonsense):
     assert client.release() is None
     assert client.exchange.lease_after is not None
     assert client.engine.hooks.failures[("odd", hook)] >= 1
-    assert f"plugin odd: {hook} returned {nonsense!r}, which means nothing there" in caplog.text
+    assert f"plugin odd: {hook} returned {nonsense!r}, which means nothing there ({__file__}:" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,9 @@ def test_an_implementation_says_what_it_is():
     def dhcp_pkt_send(exchange, reply):
         """Nothing."""
 
-    (found,) = Hooks([plugin("mine", dhcp_pkt_send=dhcp_pkt_send)]).dhcp_pkt_send.implementations
+    hook = Hooks([plugin("mine", dhcp_pkt_send=dhcp_pkt_send)]).dhcp_pkt_send
+    assert hook.name == "dhcp_pkt_send"
+    (found,) = hook.implementations
     assert isinstance(found, Implementation)
     assert (found.plugin, found.hook, found.arguments) == ("mine", "dhcp_pkt_send", ("exchange", "reply"))
     assert found.function is dhcp_pkt_send
