@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from aiodhcp.leases import FreeAddresses, Lease, LeaseState, LeaseTable
 from aiodhcp.subnets import Config, Pool, Reservation, Subnet
 
 __all__ = ["Addresses", "Offer"]
+
+ROUTERS: Final = 3
 
 
 class Offer(NamedTuple):
@@ -36,12 +38,21 @@ class Addresses:
         self.leases = LeaseTable(leases)
         self.own: set[int] = set()
         """The server's own addresses, which no client gets."""
+        # Nor does it get those of the routers it is told of, or of relay agents.
+        self._routers = {
+            int.from_bytes(value[at : at + 4], "big")
+            for parameters in (config.parameters, *(subnet.parameters for subnet in config.subnets))
+            for value in (parameters.options.get(ROUTERS, b""),)
+            for at in range(0, len(value), 4)
+        }.union(*(subnet.relays for subnet in config.subnets))
         # In order of expiry, because each is kept for the same time.
         self._offers: OrderedDict[bytes, Offer] = OrderedDict()
         self._offered: dict[int, bytes] = {}
         self._free: dict[Pool, FreeAddresses] = {
             pool: FreeAddresses(pool.ranges) for subnet in config.subnets for pool in subnet.pools
         }
+        for free in self._free.values():
+            free.skip(lambda address: self.leases.get(address) is not None)
         for lease in sorted(self.leases, key=lambda lease: lease.expires):
             if lease.state in (LeaseState.RELEASED, LeaseState.EXPIRED):
                 self.give_back(lease.address)
@@ -92,20 +103,30 @@ class Addresses:
         if reserved is not None:
             if reserved is not reservation:
                 return False
-        elif subnet.pool(address) is None or address in self.own:
+        elif subnet.pool(address) is None or address in self.own or address in self._routers:
             return False
         if self._offered.get(address, client) != client:
             return False
         lease = self.leases.get(address)
         if lease is None or lease.is_free(now):
             return True
-        return lease.client == client and lease.state == LeaseState.ACTIVE
+        # A machine may show another client id when it boots from the network: its reserved address stays its own.
+        same = lease.client == client or (reserved is not None and reserved.hardware_address == lease.chaddr)
+        return same and lease.state == LeaseState.ACTIVE
 
     def choose(
-        self, client: bytes, subnet: Subnet, reservation: Reservation | None, requested: int, now: float
+        self,
+        client: bytes,
+        subnet: Subnet,
+        reservation: Reservation | None,
+        requested: int,
+        now: float,
+        giaddr: int = 0,
     ) -> int | None:
         """The address to offer (RFC 2131 §4.3.1): the reserved one, the one offered already, the client's current or
         previous one, the one it asks for, one that was never used, the one longest unused. None when there is none.
+
+        Never the relay agent's own, ``giaddr``; which is not remembered, because anybody may pretend to be one.
         """
         offer = self.offer_of(client, subnet)
         lease = self.leases.find(client, subnet.first, subnet.last)
@@ -118,10 +139,12 @@ class Addresses:
             if wish is not None and self.may_have(client, subnet, reservation, wish, now):
                 return wish
 
-        offered, table, reserved, own = self._offered, self.leases, subnet.by_address, self.own
+        offered, table, reserved, own, routers = self._offered, self.leases, subnet.by_address, self.own, self._routers
 
         def kept(address: int) -> bool:
-            return address in offered or address in reserved or address in own
+            return (
+                address in offered or address in reserved or address in own or address in routers or address == giaddr
+            )
 
         def never_used(address: int) -> bool:
             return table.get(address) is None and not kept(address)

@@ -17,6 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from aiodhcp import __version__
 from aiodhcp.client import (
@@ -33,10 +34,12 @@ from aiodhcp.client import (
 from aiodhcp.client_transaction import Event, opened
 from aiodhcp.config import Settings, load_config
 from aiodhcp.constants import SERVER_PORT
+from aiodhcp.describe import printable
 from aiodhcp.errors import AiodhcpError
 from aiodhcp.leases import NEVER, Lease, LeaseState
 from aiodhcp.logs import setup
 from aiodhcp.stores.sqlite import read_leases
+from aiodhcp.subnets import encode_settings
 
 app = typer.Typer(
     name="aiodhcp",
@@ -137,8 +140,8 @@ def _table(interfaces: list[str], subnets: list[str], pools: list[str], options:
         except ValueError:
             _fail(f"--subnet: expected a network like 192.168.50.0/24, got {text!r}", 2)
         inside = [each for each in pools if _starts_in(each, network)]
-        hosts = list(network.hosts()) if network.prefixlen > 30 else [network[1], network[-2]]
-        chosen.append({"subnet": str(network), "pools": inside or [f"{hosts[0]}-{hosts[-1]}"]})
+        first, last = (network[0], network[-1]) if network.prefixlen > 30 else (network[1], network[-2])
+        chosen.append({"subnet": str(network), "pools": inside or [f"{first}-{last}"]})
     lost = [each for each in pools if not any(each in subnet["pools"] for subnet in chosen)]
     if lost:
         _fail(f"--pool: {lost[0]!r} is in none of the subnets {', '.join(subnets)}", 2)
@@ -147,7 +150,7 @@ def _table(interfaces: list[str], subnets: list[str], pools: list[str], options:
         name, equals, value = each.partition("=")
         if not equals:
             _fail(f"--option: expected name=value, got {each!r}", 2)
-        parsed[name] = _value(value)
+        parsed[name] = _value(name, f"{parsed[name]}, {value}" if name in parsed else value)
     return {"interfaces": interfaces, "subnet": chosen, "options": parsed}
 
 
@@ -158,11 +161,16 @@ def _starts_in(pool: str, network: IPv4Network) -> bool:
         _fail(f"--pool: expected a range like 192.168.50.100-192.168.50.199, got {pool!r}", 2)
 
 
-def _value(text: str) -> str | int | bool:
-    """An option's value on the command line, as TOML would have it."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    return int(text) if text.isdecimal() else text
+def _value(name: str, text: str) -> str | int | bool:
+    """An option's value on the command line: text, unless only a number or a boolean will do."""
+    guesses: list[int | bool] = [int(text)] if text.isdecimal() else []
+    guesses += [text.lower() == "true"] if text.lower() in ("true", "false") else []
+    for guess in guesses:
+        try:
+            encode_settings({name: text})
+        except ValueError:
+            return guess
+    return text
 
 
 @app.command()
@@ -173,6 +181,7 @@ def check(config: ConfigArgument = None) -> None:
 
 def _report(settings: Settings) -> None:
     try:
+        settings.make_transport()
         plugins = settings.make_plugins()
     except AiodhcpError as error:
         _fail(error)
@@ -265,7 +274,8 @@ def lease_table(found: Iterable[Lease], now: float) -> Table:
     table = Table("Address", "Hardware address", "Host name", "State", "Expires", box=None, pad_edge=False)
     for lease in found:
         left = "never" if lease.expires >= NEVER else _ago(lease.expires - now)
-        table.add_row(str(lease.ip), lease.hardware_address, lease.hostname or "", lease_state(lease, now), left)
+        name = Text(printable(lease.hostname or ""))
+        table.add_row(str(lease.ip), lease.hardware_address, name, lease_state(lease, now), left)
     table.caption = f"{table.row_count} leases" if table.row_count != 1 else "1 lease"
     return table
 

@@ -219,6 +219,13 @@ class TransportTable(_Table):
     host: str = Field("0.0.0.0", description="udp, relay: the address to listen on")
     port: int = Field(SERVER_PORT, ge=0, le=65535)
 
+    @model_validator(mode="after")
+    def _check_transport(self) -> Self:
+        for name in sorted({"host", "port"} & self.model_fields_set):
+            if self.type == "ethernet":
+                raise ValueError(f"{name}: is for the types 'udp' and 'relay', and this is 'ethernet'")
+        return self
+
 
 def _logging_level(level: str) -> str:
     if level.lower() not in ("debug", "info", "warning", "error"):

@@ -15,7 +15,7 @@ from typing import Final
 from aiodhcp.addresses import Addresses
 from aiodhcp.constants import MAXIMUM_LENGTH, DropReason, Op
 from aiodhcp.errors import DecodeError, Dropped
-from aiodhcp.exchange import Datagram, Exchange
+from aiodhcp.exchange import Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
 from aiodhcp.leases import Lease, LeaseState
 from aiodhcp.packet import MESSAGE_TYPE, Packet, scan_options
@@ -27,6 +27,8 @@ __all__ = ["Engine"]
 
 log = logging.getLogger("aiodhcp.engine")
 
+LONGEST_CLIENT_ID: Final = 255
+"""Octets. RFC 4361 needs 135; more would fill table and store at a client's pleasure."""
 _FIXED: Final = struct.Struct("!BBBBIHHIIII16s")
 
 Step = Callable[[Exchange], Awaitable[None] | None]
@@ -137,6 +139,10 @@ class Engine:
             self.vetoed += 1
         exchange.pending = _take(exchange, self._finishing)
 
+    def serve(self, interfaces: Iterable[Interface]) -> None:
+        """These are the server's interfaces, and no others. One that a datagram comes from is known by that, too."""
+        self._rules.serve(interfaces)
+
     def tick(self, now: float) -> tuple[list[Lease], list[Awaitable[None]]]:
         """Let time pass: offers lapse, leases and probations end; fire ``dhcp_delete_client``.
 
@@ -184,11 +190,7 @@ class Engine:
 
     def _encode(self, exchange: Exchange) -> None:
         if exchange.reply_type:
-            data = self.replies.encode(exchange)
-            if len(data) > MAXIMUM_LENGTH:
-                exchange.drop(DropReason.INVALID, f"with what is to be echoed, the reply would have {len(data)} octets")
-                return
-            exchange.reply_data = data
+            exchange.reply_data = data = self.replies.encode(exchange)
             exchange.answer = self.replies.address(exchange, data)
             self.sent[exchange.reply_type] += 1
 
@@ -274,6 +276,9 @@ def _read(exchange: Exchange, data: bytes) -> None:
     exchange.received = received
     kind = received.get(MESSAGE_TYPE, b"")
     exchange.message_type = kind[0] if len(kind) == 1 else 0
-    exchange.client = received.get(CLIENT_ID) or (bytes((htype,)) + chaddr if hlen else b"")
+    client_id = received.get(CLIENT_ID, b"")
+    if len(client_id) > LONGEST_CLIENT_ID:
+        raise DecodeError(f"a client identifier of {len(client_id)} octets")
+    exchange.client = client_id or (bytes((htype,)) + chaddr if hlen else b"")
     if not exchange.client:
         raise DecodeError("neither a client identifier nor a hardware address")

@@ -91,7 +91,9 @@ class Hook:
                 exchange.plugin = implementation
             try:
                 result = implementation.call(*arguments())
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # a ``def`` hook may raise asyncio's CancelledError, too
                 self._failed(implementation, "raised", error)
                 continue
             if result is not None:
@@ -134,8 +136,8 @@ class Hooks:
         self.plugins: tuple[object, ...] = tuple(plugins)
         self.failures: Counter[tuple[str, str]] = Counter()
         """How often an implementation failed, by plugin and hook."""
-        self.manager: Final = pluggy.PluginManager("aiodhcp")
-        self.manager.add_hookspecs(hookspecs)
+        self._pluggy: Final = pluggy.PluginManager("aiodhcp")
+        self._pluggy.add_hookspecs(hookspecs)
         # pluggy calls the last registered first.
         for plugin in reversed(self.plugins):
             self._register(plugin)
@@ -211,19 +213,19 @@ class Hooks:
 
     def _register(self, plugin: object) -> None:
         name = plugin_name(plugin)
-        if self.manager.is_registered(plugin):
+        if self._pluggy.is_registered(plugin):
             raise ConfigError(f"plugin {name} is given twice")
         unique, count = name, 2
-        while self.manager.has_plugin(unique):
+        while self._pluggy.has_plugin(unique):
             unique, count = f"{name}#{count}", count + 1
         try:
-            self.manager.register(plugin, unique)
-            self.manager.check_pending()
+            self._pluggy.register(plugin, unique)
+            self._pluggy.check_pending()
         except pluggy.PluginValidationError as error:
             raise ConfigError(_explain(plugin, unique, error)) from None
 
     def _hook(self, name: str, accept: Callable[[Exchange, Any], bool] | None = None) -> Hook:
-        caller: pluggy.HookCaller = getattr(self.manager.hook, name)
+        caller: pluggy.HookCaller = getattr(self._pluggy.hook, name)
         assert caller.spec is not None
         every = caller.spec.argnames
         implementations = [_implementation(found, name, tuple(every)) for found in reversed(caller.get_hookimpls())]

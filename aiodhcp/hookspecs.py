@@ -43,7 +43,8 @@ def dhcp_control(server: DhcpServer, code: ControlCode) -> Awaitable[None] | Non
 def dhcp_new_pkt(packet: Packet, exchange: Exchange) -> Awaitable[Packet | Drop | None] | Packet | Drop | None:
     """A packet was received.
 
-    Fires: first, once for each packet that can be decoded.
+    Fires: first, once for each packet that is looked at: not for what can't be decoded or tells no client, nor
+        while the server is paused or overloaded.
     Arguments: ``packet`` (in, out): the request, to edit in place; ``exchange`` (in): where it came from, and
         ``exchange.context`` for what the plugin wants to find again in the later hooks of this packet.
     May: edit the packet; return another ``Packet`` in its place; return ``Drop("why")`` to veto it. Every plugin is
@@ -59,7 +60,7 @@ def dhcp_pkt_drop(packet: Packet | None, reason: DropReason, exchange: Exchange)
     """A packet is dropped, or finished.
 
     Fires: with the reason when a packet is dropped; and for every packet, dropped or answered, exactly once and
-        last with ``DropReason.PROCESSED``.
+        last with ``DropReason.PROCESSED``. (Beyond twice ``max_in_flight`` packets are counted and nobody is told.)
     Arguments: ``packet`` (in): the request, None if it can't be decoded (``exchange.datagram.data`` has the
         octets); ``reason`` (in); ``exchange`` (in): ``exchange.why`` says it in words.
     May: free what it kept for the packet.
@@ -74,8 +75,9 @@ def dhcp_pkt_send(packet: Packet, reply: Packet, exchange: Exchange) -> Awaitabl
 
     Fires: just before each reply leaves, after its lease is on stable storage.
     Arguments: ``packet`` (in): the request; ``reply`` (in, out): to edit in place; ``exchange`` (in).
-    May: edit the reply, or return another ``Packet`` in its place. A reply that can't be encoded afterwards, or has
-        more than 4096 octets, is sent as it was before, and the plugin is named in the log.
+    May: edit the reply, or return another ``Packet`` in its place; where it goes is not changed by that. A reply
+        that can't be encoded afterwards, or has more than 4096 octets, is sent as it was before, and the plugin is
+        named in the log.
     C: ``DWORD DhcpPktSendHook(LPBYTE *Packet, DWORD *PacketSize, DWORD ControlCode, DWORD IpAddress,
         LPVOID Reserved, LPVOID PktContext)``
     """
@@ -87,8 +89,8 @@ def dhcp_address_del(
 ) -> Awaitable[None] | None:
     """An address is taken back or refused.
 
-    Fires: CONFLICT when an address to be offered is in use already; DECLINE and RELEASE when a client says so and
-        the change is on stable storage; NACKED when a REQUEST is refused.
+    Fires: CONFLICT when an address to be offered is in use already (nothing looks for that yet); DECLINE and
+        RELEASE when a client says so and the change is on stable storage; NACKED when a REQUEST is refused.
     Arguments: ``packet`` (in): the request; ``problem`` (in); ``address`` (in): the address in question;
         ``exchange`` (in).
     May: watch.
@@ -135,8 +137,8 @@ def dhcp_handle_options(packet: Packet, options: Options, exchange: Exchange) ->
 def dhcp_delete_client(address: IPv4Address, hardware_address: bytes) -> Awaitable[None] | None:
     """A lease is about to end.
 
-    Fires: just before an active lease is taken from its client: it was released, or it expired. An ``async``
-        implementation is begun after that, before the next packet of the same client.
+    Fires: just before an active lease is taken from its client: it was released or declined, or it expired. An
+        ``async`` implementation is begun after that, before the next packet of the same client.
     Arguments: ``address`` (in); ``hardware_address`` (in): the client's, as octets.
     May: watch.
     C: ``DWORD DhcpDeleteClientHook(DWORD IpAddress, LPBYTE HwAddress, ULONG HwAddressLength, DWORD Reserved,

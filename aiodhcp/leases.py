@@ -32,7 +32,8 @@ class Lease(NamedTuple):
 
     Attributes:
         address: the IPv4 address as an integer.
-        client: what identifies the client: option 61, or else htype and chaddr (RFC 2131 §2, §4.2).
+        client: what identifies the client: option 61, or else htype and chaddr (RFC 2131 §2, §4.2). Empty for a
+            declined address, which is nobody's.
         htype: the hardware type, 1 for Ethernet.
         chaddr: the hardware address, 0 to 16 octets.
         state: see ``LeaseState``.
@@ -122,7 +123,9 @@ class LeaseTable:
             self._forget(previous)
         self._by_address[address] = lease
         known = self._by_client.get(client)
-        if known is None:
+        if not client:
+            pass
+        elif known is None:
             self._by_client[client] = address
         elif known != address:
             elsewhere = self._elsewhere.setdefault(client, [])
@@ -166,7 +169,7 @@ class LeaseTable:
         client, address = lease.client, lease.address
         elsewhere = self._elsewhere.get(client)
         if elsewhere is None:
-            del self._by_client[client]
+            self._by_client.pop(client, None)
             return
         if self._by_client[client] == address:
             self._by_client[client] = elsewhere.pop()
@@ -215,6 +218,12 @@ class FreeAddresses:
         self._range = 0
         self._next = self._ranges[0][0] if self._ranges else 0
         self._returned: OrderedDict[int, None] = OrderedDict()
+
+    def skip(self, used: Callable[[int], bool]) -> None:
+        """Begin at the first address that is not ``used``."""
+        first = self.take(lambda address: not used(address), used)
+        if first is not None:
+            self._next = first
 
     def give_back(self, address: int) -> None:
         """The address is free again."""

@@ -35,8 +35,7 @@ IP_AND_UDP: Final = 28
 """Octets of the headers that option 57 counts (RFC 2131 §2: a 576-octet IP datagram)."""
 SMALLEST, LARGEST = 576, 1500
 LEAST_ROOM: Final = 64
-"""Octets of the options field that are never left to file and sname, however much a client has us echo: the message
-type, server identifier and times are in them."""
+"""Octets of the options field that are kept from what is to be echoed: message type, server identifier and times."""
 
 _FIXED: Final = struct.Struct("!BBBBIHHIIII16s")
 _ADDRESS: Final = struct.Struct("!I")
@@ -60,6 +59,7 @@ class Replies:
         self._config = config
         self._parameters: dict[tuple[object, ...], Parameters] = {}
         self._plans: dict[tuple[object, ...], Plan] = {}
+        self._unknown: set[str] = set()
         self._cut: set[tuple[int, ...]] = set()
 
     def parameters(
@@ -70,6 +70,10 @@ class Replies:
         found = self._parameters.get(key)
         if found is None:
             found = self._config.parameters
+            for unknown in sorted(classes - self._config.classes_by_name.keys() - self._unknown):
+                if len(self._unknown) < PLANS_KEPT:
+                    self._unknown.add(unknown)
+                    log.warning("a plugin put a client into class %r, which isn't configured", unknown)
             for each in self._config.classes:
                 if each.name in classes:
                     found = found.under(each.parameters)
@@ -94,13 +98,8 @@ class Replies:
     def encode(self, exchange: Exchange) -> bytes:
         """The reply, 300 octets at least (RFC 951), its options in the order the client asked for them."""
         received = exchange.received
-        echo = b""
-        # RFC 6842 §3; RFC 3046 §2.2: as it came, and last.
-        if CLIENT_ID in received:
-            echo = option_bytes(CLIENT_ID, received[CLIENT_ID])
-        if exchange.giaddr and RELAY_AGENT_INFORMATION in received:
-            echo += option_bytes(RELAY_AGENT_INFORMATION, received[RELAY_AGENT_INFORMATION])
         largest = _maximum(received.get(MAXIMUM_SIZE))
+        echo = _echo(received, largest - MINIMUM_LENGTH - LEAST_ROOM)
         kind = exchange.reply_type
         if kind == MessageType.NAK:
             plan = Plan(0, _names("", ""), _nak(exchange))
@@ -166,9 +165,7 @@ class Replies:
         parameters = self.parameters(exchange.subnet, exchange.pool, exchange.reservation, exchange.class_names)
         sname, file = parameters.server_name or "", parameters.boot_file or ""
         options = _options(exchange, parameters)
-        field, in_file, in_sname, left_out = encode_options(
-            options, max(room, LEAST_ROOM), file=not file, sname=not sname
-        )
+        field, in_file, in_sname, left_out = encode_options(options, room, file=not file, sname=not sname)
         if left_out:
             self._warn(exchange, left_out)
         plan = Plan(parameters.next_server or 0, _names(sname, file, in_sname, in_file), field[:-1])
@@ -195,10 +192,12 @@ def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, byte
     options = [(MESSAGE_TYPE, bytes((exchange.reply_type,))), (SERVER_ID, _ADDRESS.pack(exchange.server_id))]
     if seconds:
         options.append((LEASE_TIME, _ADDRESS.pack(seconds)))
-        if seconds != INFINITE:
+        if 3 <= seconds < INFINITE:
             # RFC 2131 §4.4.5: T1 before T2 before the end.
-            t2 = min(parameters.rebinding_time or seconds * 7 // 8, seconds)
-            t1 = min(parameters.renewal_time or seconds // 2, t2)
+            t2 = parameters.rebinding_time or seconds
+            t2 = t2 if t2 < seconds else seconds * 7 // 8
+            t1 = parameters.renewal_time or seconds // 2
+            t1 = t1 if t1 < t2 else t2 // 2
             options += [(RENEWAL_TIME, _ADDRESS.pack(t1)), (REBINDING_TIME, _ADDRESS.pack(t2))]
     offered = {
         SUBNET_MASK: subnet.network.netmask.packed,
@@ -215,6 +214,21 @@ def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, byte
             wanted.insert(0, SUBNET_MASK)
     options += [(code, offered[code]) for code in dict.fromkeys(wanted)]
     return options
+
+
+def _echo(received: dict[int, bytes], room: int) -> bytes:
+    """What is given back as it came: the client identifier (RFC 6842 §3), then, last, what the relay agent says
+    (RFC 3046 §2.2). What has no room is left out, whole.
+    """
+    relayed = received.get(RELAY_AGENT_INFORMATION, b"")
+    if relayed:
+        relayed = option_bytes(RELAY_AGENT_INFORMATION, relayed)
+    client_id = received.get(CLIENT_ID, b"")
+    if client_id:
+        client_id = option_bytes(CLIENT_ID, client_id)
+    if len(client_id) + len(relayed) <= room:
+        return client_id + relayed
+    return client_id if len(client_id) <= room else b""
 
 
 def _nak(exchange: Exchange) -> bytes:

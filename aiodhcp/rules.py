@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -15,7 +15,7 @@ from aiodhcp.errors import Dropped
 from aiodhcp.exchange import Datagram, Exchange, Interface
 from aiodhcp.leases import NEVER, Lease, LeaseState
 from aiodhcp.replies import CLIENT_ID, LEASE_TIME, SERVER_ID, Replies
-from aiodhcp.subnets import Config, Subnet
+from aiodhcp.subnets import Config, Reservation, Subnet
 
 __all__ = ["Rules", "refuse"]
 
@@ -64,11 +64,18 @@ class Rules:
         message = self._messages.get(exchange.message_type)
         if message is None:
             raise Dropped(DropReason.INVALID, f"message type {exchange.message_type} is not for a server")
-        interface = exchange.datagram.interface
-        if interface not in self._local:
-            self._local[interface] = self.config.subnets_on(interface.name, interface.addresses)
-            self.addresses.own.update(interface.addresses)
+        if exchange.datagram.interface not in self._local:
+            self.serve([*self._local, exchange.datagram.interface])
         message(exchange)
+
+    def serve(self, interfaces: Iterable[Interface]) -> None:
+        """These are the interfaces, and no others: their addresses are ours, which no client gets."""
+        known = self._local
+        self._local = {
+            each: known.get(each) or self.config.subnets_on(each.name, each.addresses) for each in interfaces
+        }
+        self._server_ids.clear()
+        self.addresses.own = {address for each in self._local for address in each.addresses}
 
     def _discover(self, exchange: Exchange) -> None:
         """RFC 2131 §4.3.1."""
@@ -76,12 +83,23 @@ class Rules:
         now = exchange.now
         self.addresses.lapse(now)
         requested = _address(exchange, REQUESTED_ADDRESS)
-        address = self.addresses.choose(exchange.client, subnet, exchange.reservation, requested, now)
+        address = self._choose_address(exchange, subnet, requested)
+        if address is None and not exchange.giaddr:
+            for other in self._local[exchange.interface]:
+                if address is None and other is not subnet:
+                    self._enter(exchange, other)
+                    address = self._choose_address(exchange, other, requested)
         if address is None:
             raise Dropped(DropReason.NOADDRESS, f"no free address in {subnet}")
+        subnet = exchange.subnet or subnet
         self.addresses.offer(exchange.client, subnet, address, now)
         self._grant(exchange, subnet, address)
         exchange.reply_type = MessageType.OFFER
+
+    def _choose_address(self, exchange: Exchange, subnet: Subnet, requested: int) -> int | None:
+        return self.addresses.choose(
+            exchange.client, subnet, exchange.reservation, requested, exchange.now, exchange.giaddr
+        )
 
     def _request(self, exchange: Exchange) -> None:
         """RFC 2131 §4.3.2: which of the four it is, table 4 tells."""
@@ -112,8 +130,8 @@ class Rules:
             refuse(exchange, address, f"wrong network: this is {subnet}")
         elif offer is not None and offer.address != address and not (lease and lease.address == address):
             refuse(exchange, address, "not the address that was offered")
-        elif not self.addresses.may_have(exchange.client, subnet, exchange.reservation, address, exchange.now):
-            refuse(exchange, address, "the address is not available")
+        elif why := self._obstacle(exchange, subnet, address):
+            refuse(exchange, address, why)
         else:
             # Also without an offer: it may have lapsed, or been made before a restart.
             self._ack(exchange, subnet, address)
@@ -131,16 +149,21 @@ class Rules:
                 raise Dropped(DropReason.GEN_FAILURE, "no record of the client, and the server is not authoritative")
         elif lease is not None and address not in (lease.address, reserved):
             refuse(exchange, address, "not the client's address")
-        elif not self.addresses.may_have(exchange.client, subnet, reservation, address, exchange.now):
-            refuse(exchange, address, "the address is not available")
-        elif (
-            reserved is not None
-            and reserved != address
-            and self.addresses.may_have(exchange.client, subnet, reservation, reserved, exchange.now)
-        ):
-            refuse(exchange, address, "another address is reserved for the client")
+        elif why := self._obstacle(exchange, subnet, address):
+            refuse(exchange, address, why)
         else:
             self._ack(exchange, subnet, address)
+
+    def _obstacle(self, exchange: Exchange, subnet: Subnet, address: int) -> str:
+        """Why the client can't have an address of the subnet; empty if it can."""
+        reservation = exchange.reservation
+        may_have = self.addresses.may_have
+        if not may_have(exchange.client, subnet, reservation, address, exchange.now):
+            return "the address is not available"
+        reserved = None if reservation is None else reservation.address
+        if reserved in (None, address) or not may_have(exchange.client, subnet, reservation, reserved, exchange.now):
+            return ""
+        return "another address is reserved for the client"
 
     def _decline(self, exchange: Exchange) -> None:
         """RFC 2131 §4.3.3: the client found its address in use."""
@@ -157,9 +180,11 @@ class Rules:
             raise Dropped(DropReason.INVALID, f"declines {_dotted(address)}, which it neither has nor was offered")
         self.addresses.withdraw(exchange.client)
         now = int(exchange.now)
+        if lease is not None and lease.address == address and lease.holds(exchange.now):
+            self._delete_client(exchange, lease)
         declined = Lease(
             address,
-            exchange.client,
+            b"",
             exchange.htype,
             exchange.chaddr,
             LeaseState.DECLINED,
@@ -207,13 +232,15 @@ class Rules:
         if subnet is None:
             where = f"relay agent {_dotted(exchange.giaddr)}" if exchange.giaddr else f"interface {interface.name}"
             raise Dropped(DropReason.NO_SUBNETS, f"no subnet for {where}")
-        exchange.subnet = subnet
-        received = exchange.received
-        if subnet.reservations:
-            exchange.reservation = subnet.reservation(received.get(CLIENT_ID), exchange.chaddr)
-        exchange.lease_before = self.leases.find(exchange.client, subnet.first, subnet.last)
-        exchange.server_id = self.config.server_id or self._own_address(datagram, subnet)
+        self._enter(exchange, subnet)
         return subnet
+
+    def _enter(self, exchange: Exchange, subnet: Subnet) -> None:
+        """The client is in ``subnet``: what is known of it there."""
+        exchange.subnet = subnet
+        exchange.reservation = _reservation(exchange, subnet)
+        exchange.lease_before = self.leases.find(exchange.client, subnet.first, subnet.last)
+        exchange.server_id = self.config.server_id or self._own_address(exchange.datagram, subnet)
 
     def _on_link(self, exchange: Exchange, local: tuple[Subnet, ...]) -> Subnet | None:
         """The subnet of a client without a relay agent."""
@@ -226,11 +253,23 @@ class Rules:
             if datagram.destination != BROADCAST_ADDRESS and datagram.source == ciaddr:
                 return self.config.subnet_of(ciaddr)
         if len(local) > 1:
-            asked = _address(exchange, REQUESTED_ADDRESS)
-            for subnet in local:
-                if asked in subnet or self.leases.find(exchange.client, subnet.first, subnet.last):
-                    return subnet
+            return max(local, key=lambda subnet: self._fitness(exchange, subnet))
         return local[0] if local else None
+
+    def _fitness(self, exchange: Exchange, subnet: Subnet) -> int:
+        """How much speaks for one of several subnets of a link."""
+        asked = _address(exchange, REQUESTED_ADDRESS)
+        lease = self.leases.find(exchange.client, subnet.first, subnet.last)
+        for grade, holds in (
+            (5, lease is not None and lease.address == asked),
+            (4, self.addresses.offer_of(exchange.client, subnet) is not None),
+            (3, _reservation(exchange, subnet) is not None),
+            (2, lease is not None),
+            (1, asked in subnet),
+        ):
+            if holds:
+                return grade
+        return 0
 
     def _own_address(self, datagram: Datagram, subnet: Subnet) -> int:
         """The server identifier: an address of ours that the client can reach (RFC 2131 §4.1)."""
@@ -274,7 +313,7 @@ class Rules:
             LeaseState.ACTIVE,
             known.starts if renewal and known is not None else now,
             NEVER if seconds == INFINITE else now + seconds,
-            hostname.rstrip(b"\0").decode(errors="replace") if hostname else known.hostname if known else None,
+            hostname[:255].rstrip(b"\0").decode(errors="replace") if hostname else known.hostname if known else None,
         )
         holder = self.leases.get(address)
         if holder is not known:
@@ -294,6 +333,12 @@ def refuse(exchange: Exchange, address: int, why: str) -> None:
     exchange.yiaddr = 0
     exchange.why = why
     exchange.problem, exchange.problem_address = AddressProblem.NACKED, address
+
+
+def _reservation(exchange: Exchange, subnet: Subnet) -> Reservation | None:
+    if not subnet.reservations:
+        return None
+    return subnet.reservation(exchange.received.get(CLIENT_ID), exchange.chaddr)
 
 
 def _address(exchange: Exchange, option: int) -> int:

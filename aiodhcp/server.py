@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
+from typing import Final
 
 from aiodhcp.commits import Commits
 from aiodhcp.constants import ControlCode, DropReason
@@ -33,6 +34,9 @@ from aiodhcp.transports import Transport
 __all__ = ["DhcpServer", "Health"]
 
 log = logging.getLogger("aiodhcp.server")
+
+LANE_LIMIT: Final = 8
+"""Packets of one client that may wait; a client has no use for more answers at once."""
 
 Way = Callable[[Exchange], Coroutine[None, None, None]]
 
@@ -109,7 +113,7 @@ class DhcpServer:
         self._commits = Commits(store, self._commit_done, self._commit_failed)
         self._committed: dict[Exchange, asyncio.Future[None]] = {}
         # A client whose packet waits has a lane, in which its later packets queue.
-        self._lanes: dict[bytes, deque[tuple[Exchange, Way]]] = {}
+        self._lanes: dict[bytes | Exchange, deque[tuple[Exchange, Way]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._clockwork: asyncio.Task[None] | None = None
 
@@ -258,6 +262,12 @@ class DhcpServer:
                 continue
             exchange = engine.arrive(datagram, now)
             self._in_flight += 1
+            if self._lanes and len(self._lanes.get(exchange.client, ())) >= LANE_LIMIT:
+                _dismiss(exchange)
+                exchange.drop(DropReason.DUPLICATE, "the client's earlier packets still wait")
+                engine.finish(exchange)
+                self._enter_lane(exchange, self._go_home, alone=True)
+                continue
             if exchange.pending is not None or exchange.client in self._lanes:
                 self._enter_lane(exchange, self._go)
                 continue
@@ -310,15 +320,19 @@ class DhcpServer:
                     rest.append(answer)
             answers = rest
         if answers and self._transport is not None:
-            self._transport.send(answers)
+            try:
+                self._transport.send(answers)
+            except Exception:
+                log.exception("a fault of the transport, %d answers may be lost", len(answers))
 
     def _error(self, error: Exception) -> None:
         log.warning("the network reports: %s", error)
 
     # ── packets that wait, for an ``async`` hook or behind another of the same client ────────────────────────────
 
-    def _enter_lane(self, exchange: Exchange, way: Way) -> None:
-        client = exchange.client
+    def _enter_lane(self, exchange: Exchange, way: Way, *, alone: bool = False) -> None:
+        # What can't be read has no client, and waits for nobody.
+        client = exchange if alone or not exchange.client else exchange.client
         lane = self._lanes.get(client)
         if lane is not None:
             lane.append((exchange, way))
@@ -326,7 +340,7 @@ class DhcpServer:
         self._lanes[client] = lane = deque(((exchange, way),))
         self._spawn(self._drive(client, lane), "aiodhcp lane")
 
-    async def _drive(self, client: bytes, lane: deque[tuple[Exchange, Way]]) -> None:
+    async def _drive(self, client: bytes | Exchange, lane: deque[tuple[Exchange, Way]]) -> None:
         while lane:
             exchange, way = lane[0]
             try:
@@ -420,6 +434,7 @@ class DhcpServer:
 
     def _let_time_pass(self) -> None:
         # Tasks begin in the order in which they are made: before the next packet of the same client.
+        self.engine.serve(self.interfaces)
         ended, waiting = self.engine.tick(self._clock())
         for pending in waiting:
             self._spawn(pending, "aiodhcp expiry")

@@ -65,6 +65,10 @@ class Parameters:
             seconds = getattr(self, name)
             if seconds is not None and not (isinstance(seconds, int) and 1 <= seconds <= INFINITE):
                 raise ValueError(f"{name}: expected 1 to {INFINITE} seconds, got {seconds!r}")
+        if (self.min_lease_time or 1) > (self.max_lease_time or INFINITE):
+            raise ValueError(
+                f"min_lease_time: expected at most max-lease-time, {self.max_lease_time}, got {self.min_lease_time}"
+            )
         if self.next_server is not None:
             try:
                 _set(self, "next_server", _address(self.next_server))
@@ -376,6 +380,11 @@ class Config:
             if two.first <= one.last:
                 raise ValueError(f"subnet: {one} and {two} overlap")
         _set(self, "_sorted", tuple(ordered))
+        relays: dict[int, Subnet] = {}
+        for subnet in self.subnets:
+            for relay in subnet.relays:
+                if relays.setdefault(relay, subnet) is not subnet:
+                    raise ValueError(f"subnet: relay {IPv4Address(relay)} stands for {relays[relay]} and {subnet}")
         names = [each.name for each in self.classes]
         for name in names:
             if names.count(name) > 1:

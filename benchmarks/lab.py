@@ -32,6 +32,7 @@ GENERATOR_INTERFACE, GENERATOR_ADDRESS = "g0", "10.0.0.2"
 READY_SECONDS = 20.0  # for a server to answer its first DISCOVER
 SETUP_SECONDS = 120.0  # for the generator to take the leases it will renew, and to warm the server up
 SETTLE_SECONDS = 0.5  # what a server puts off until after the last ACK is its work too
+SYSLOG = Path("/dev/log")
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -142,8 +143,15 @@ class Lab:
 
     def popen(self, space: str, core: int, argv: list[str], **options: Any) -> subprocess.Popen[Any]:
         """Start a program in a namespace, pinned to a core, to die with this process. No fork: the pid is the
-        program's."""
-        wrapped = ["ip", "netns", "exec", space, "setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(core), *argv]
+        program's.
+
+        The system's log is hidden from it, in the mount namespace that `ip netns exec` makes: dhcpd would fill it.
+        """
+        hidden = (
+            ["sh", "-c", 'mount --bind /dev/null "$0" && exec "$@"', str(SYSLOG.resolve())] if SYSLOG.exists() else []
+        )
+        pinned = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(core), *argv]
+        wrapped = ["ip", "netns", "exec", space, *hidden, *pinned]
         return subprocess.Popen(wrapped, **options)
 
     def generator(self, arguments: list[str]) -> subprocess.Popen[str]:

@@ -215,6 +215,7 @@ def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
         "server_cpu_us": statistics.median(result["server_cpu_us"] or 0 for result in results),
         "latency_us": latency,
         "generator_idle": statistics.median(result["generator_idle"] for result in results),
+        "core_speed": statistics.median(result["core_speed"] for result in results),
         "troubles": _troubles(results),
     }
 
@@ -238,14 +239,14 @@ def table(mode: str, summary: dict[str, dict[str, Any]], style: box.Box) -> Tabl
             row = [f"{rated[name]:,.0f}", spread, cpu, *_points(latency, "exchange"), ratio]
         else:
             row = [cpu, *_points(latency, "offer"), *_points(latency, "ack")]
-        shown.add_row(name, *row, figures["troubles"])
+        shown.add_row(name, *row, f"{figures['core_speed']:.0f}", figures["troubles"])
     return shown
 
 
 def _columns(closed: bool, first: str) -> list[str]:
     if closed:
-        return ["exchanges/s", "slowest-fastest", "CPU µs each", "p50 µs", "p99 µs", f"{first} ÷ it"]
-    return ["CPU µs each", "OFFER p50 µs", "p99", "ACK p50 µs", "p99"]
+        return ["exchanges/s", "slowest-fastest", "CPU µs each", "p50 µs", "p99 µs", f"{first} ÷ it", "core"]
+    return ["CPU µs each", "OFFER p50 µs", "p99", "ACK p50 µs", "p99", "core"]
 
 
 def _points(latency: dict[str, dict[str, float]], step: str) -> list[str]:

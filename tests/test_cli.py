@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -214,6 +215,16 @@ def test_leases_as_a_table(store: Path) -> None:
     assert lines[4] == ["3", "leases"]
 
 
+async def test_a_host_name_is_text_and_nothing_else(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "leases")
+    await store.load()
+    await store.commit([known()[0]._replace(hostname="[/x][red]\x1b]0;mine\x07")])
+    await store.close()
+    shown = (await asyncio.to_thread(aiodhcp, "leases", "--store", store.path)).output
+    assert "[/x][red]" in shown
+    assert "\x1b" not in shown
+
+
 def test_leases_that_ended(store: Path) -> None:
     lines = [line.split() for line in aiodhcp("leases", "--store", store, "--all").output.splitlines()]
     assert lines[3][-3:] == ["expired", "40m", "ago"]
@@ -270,3 +281,12 @@ def test_the_log_as_json(root_logger: logging.Logger, capsys: pytest.CaptureFixt
     entry = json.loads(capsys.readouterr().err)
     assert (entry["level"], entry["message"], entry["address"]) == ("error", "it failed", "192.0.2.1")
     assert "ValueError: broken" in entry["exception"]
+
+
+def test_values_on_the_command_line_are_what_the_option_takes() -> None:
+    given = ("host-name=42", "default-ip-ttl=64", "ip-forwarding=true", "routers=192.0.2.1", "routers=192.0.2.2")
+    options = [word for each in given for word in ("-o", each)]
+    assert aiodhcp("serve", "-i", "eth0", "--subnet", "192.0.2.0/24", *options, "--check").exit_code == 0
+    assert cli._value("host-name", "42") == "42"
+    assert cli._value("default-ip-ttl", "64") == 64
+    assert cli._value("ip-forwarding", "False") is False

@@ -196,6 +196,7 @@ SUBNET = HEAD + '[[subnet]]\nsubnet = "192.168.50.0/24"\n'
         (SUBNET + "interfaces = ['eth7']", "4: subnet[0].interfaces: 'eth7' is not among interfaces ['eth0']"),
         (HEAD + "[[class]]\nname = 'a'\n[[class]]\nname = 'a'", "2: class: 'a' is defined twice"),
         (HEAD + "[[class]]\nnme = 'a'", "2: class[0].name: this key is needed"),
+        (HEAD + "[transport]\nport = 6767", "3: transport.port: is for the types 'udp' and 'relay'"),
         ("lease-time = '1h'", "1: interfaces: expected the names of the interfaces to serve, like ['eth0']"),
         ("a = 1\nb = = 2", "2: Invalid value in column 5"),
         ("a = [1,\n", "2: "),

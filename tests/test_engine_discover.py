@@ -278,8 +278,10 @@ def test_t1_and_t2_as_configured(new_client):
 def test_t1_and_t2_never_come_after_the_end(new_client):
     parameters = Parameters(lease_time=3600, renewal_time=1800, rebinding_time=3000)
     offer = new_client(make_engine(parameters=parameters)).discover(lease_time=900)
-    assert offer.options["rebinding-time"] == 900
-    assert offer.options["renewal-time"] == 900
+    assert offer.options["rebinding-time"] == 787
+    assert offer.options["renewal-time"] == 393
+    offer = new_client(make_engine(parameters=Parameters(lease_time=2))).discover()
+    assert "rebinding-time" not in offer.options
 
 
 def test_a_lease_without_end_has_no_t1_and_no_t2(new_client, clock):

@@ -132,14 +132,13 @@ def test_selecting_another_address_than_the_offered_one(client):
     assert acked(client, client.request(offer)) == "192.0.2.10"
 
 
-def test_selecting_the_address_it_has_instead_of_the_offered_one(new_client):
-    """A reservation made meanwhile is offered; the client may stay where it is until it asks for that."""
+def test_selecting_the_address_it_has_instead_of_the_one_reserved_meanwhile(new_client):
     mine = Reservation(hardware_address="02:00:00:00:00:01", address="192.0.2.50")
     client = new_client()
     ack = client.join()
     client.engine = make_engine(make_subnet(reservations=[mine]), leases=client.engine.leases)
     assert client.discover().yiaddr == number("192.0.2.50")
-    assert acked(client, client.request(ack)) == "192.0.2.10"
+    assert nacked(client, client.request(ack)) == "another address is reserved for the client"
 
 
 def test_selecting_neither_the_address_it_has_nor_the_offered_one(new_client):
@@ -268,10 +267,12 @@ def test_reboot_with_an_address_that_is_offered_to_somebody_else_by_now(new_clie
 
 
 def test_reboot_with_an_address_that_it_declined(client):
+    """It is nobody's, and the client has no other."""
     client.join()
     address = client.address
     client.decline()
-    assert nacked(client, client.reboot(address)) == "the address is not available"
+    assert client.reboot(address) is None
+    assert client.exchange.why == "no record of the client, and the server is not authoritative"
 
 
 def test_reboot_with_an_address_that_is_in_no_pool_any_longer(client):

@@ -9,6 +9,7 @@ from client import AsyncClient, Client, conversation, make_engine, serve
 from plugin_kit import ALL_HOOKS, broken, error_lines, plugin, talk
 
 from aiodhcp import Drop, DropReason, MessageType, hookimpl
+from aiodhcp.hooks import Hook
 
 # ── order ──
 
@@ -84,6 +85,13 @@ def test_an_implementation_takes_the_arguments_it_wants_in_any_order(clock):
     exchange = client.exchange
     packet, reply = exchange.packet, exchange.reply
     assert calls == [(), (exchange,), (exchange, packet), (packet, reply, exchange)]
+
+
+def test_hooks_that_nobody_implements_are_not_even_looked_at(clock, monkeypatch):
+    engine = make_engine(plugins=[object()])
+    monkeypatch.setattr(Hook, "run", broken)
+    for exchange in conversation(Client(engine, clock)):
+        assert exchange.reason != DropReason.INTERNAL_ERROR
 
 
 # ── isolation ──
