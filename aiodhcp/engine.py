@@ -29,6 +29,8 @@ log = logging.getLogger("aiodhcp.engine")
 
 LONGEST_CLIENT_ID: Final = 255
 """Octets. RFC 4361 needs 135; more would fill table and store at a client's pleasure."""
+# Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
+_BOOTREQUEST: Final = Op.BOOTREQUEST
 _FIXED: Final = struct.Struct("!BBBBIHHIIII16s")
 
 Step = Callable[[Exchange], Awaitable[None] | None]
@@ -106,7 +108,7 @@ class Engine:
         if exchange.dropped:
             return
         try:
-            if exchange.op != Op.BOOTREQUEST:
+            if exchange.op != _BOOTREQUEST:
                 raise Dropped(DropReason.INVALID, f"op is {exchange.op}, not a request")
             self._rules.apply(exchange)
         except Dropped as dropped:
