@@ -303,10 +303,10 @@ def core_speed() -> float:
     os.sched_setaffinity(0, {SERVER_CORE})
     try:
         turns = 400_000
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(turns):
             pass
-        return turns / (time.perf_counter() - began) / 1e6
+        return turns / (time.thread_time() - began) / 1e6
     finally:
         os.sched_setaffinity(0, cores)
 

@@ -71,6 +71,24 @@ def test_on_a_link_with_two_subnets_who_asks_for_the_second_gets_it(new_client):
     assert dotted(client.renew().yiaddr) == "198.51.100.50"
 
 
+def test_on_a_link_with_several_subnets_the_next_that_has_an_address_serves_when_the_first_is_empty(new_client):
+    subnets = [make_subnet(f"198.51.{n}.10", network=f"198.51.{n}.0/24") for n in range(3)]
+    engine, all_three = make_engine(*subnets), link("198.51.0.1", "198.51.1.1", "198.51.2.1")
+    given = [dotted(new_client(engine, interface=all_three).join().yiaddr) for _ in subnets]
+    assert given == ["198.51.0.10", "198.51.1.10", "198.51.2.10"]
+    late = new_client(engine, interface=all_three)
+    assert late.discover() is None
+    assert late.exchange.reason == DropReason.NOADDRESS
+
+
+def test_a_client_behind_a_relay_agent_gets_no_address_of_the_servers_own_link(new_client):
+    engine = make_engine(HERE, make_subnet("198.51.100.10", network="198.51.100.0/24"))
+    new_client(engine, giaddr="198.51.100.254").join()
+    late = new_client(engine, giaddr="198.51.100.254")
+    assert late.discover() is None
+    assert late.exchange.why == "no free address in 198.51.100.0/24"
+
+
 # ── the server identifier ──
 
 
@@ -209,6 +227,14 @@ def test_a_lease_time_for_ever_for_one_class(new_client):
     servers = Class("servers", Parameters(lease_time=INFINITE))
     engine = make_engine(plugins=[Classify()], classes=[servers])
     assert new_client(engine, vendor_class_identifier="servers").join().options["lease-time"] == INFINITE
+
+
+def test_a_class_that_is_not_configured_is_warned_of_once(new_client, caplog):
+    mine = Reservation(hardware_address="02:00:00:00:00:01", address="192.0.2.20")
+    engine = make_engine(make_subnet(reservations=[mine]), plugins=[Classify()])
+    for _ in range(2):
+        new_client(engine, vendor_class_identifier="phnoes").join()
+    assert caplog.messages == ["a plugin put a client into class 'phnoes', which isn't configured"]
 
 
 def test_what_is_known_of_many_clients_is_bounded(new_client, monkeypatch):

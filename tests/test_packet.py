@@ -454,47 +454,46 @@ def test_an_option_that_makes_no_sense_stays_octets() -> None:
 # ── option overload ──
 
 SPREAD = [
-    # options field, file, sname → the options in the order they are read
-    (b"\x34\1\1\x35\1\1\xff", b"\x0c\2pc\xff", b"server", {53: b"\1", 12: b"pc"}),
-    (b"\x34\1\2\x35\1\1\xff", b"boot", b"\x0c\2pc\xff", {53: b"\1", 12: b"pc"}),
-    (b"\x35\1\1\x34\1\3\xff", b"\x0f\2ex\xff", b"\x0c\2pc\xff", {53: b"\1", 15: b"ex", 12: b"pc"}),
-    (b"\x34\1\3", b"", b"", {}),
+    # options field, file, sname → option 52 and the others in the order they are read
+    (b"\x34\1\1\x35\1\1\xff", b"\x0c\2pc\xff", b"server", 1, {53: b"\1", 12: b"pc"}),
+    (b"\x34\1\2\x35\1\1\xff", b"boot", b"\x0c\2pc\xff", 2, {53: b"\1", 12: b"pc"}),
+    (b"\x35\1\1\x34\1\3\xff", b"\x0f\2ex\xff", b"\x0c\2pc\xff", 3, {53: b"\1", 15: b"ex", 12: b"pc"}),
+    (b"\x34\1\3", b"", b"", 3, {}),
     # RFC 3396 §5: one option whose pieces are in all three fields, file before sname
-    (b"\x0c\1a\x34\1\3\x0c\1b\xff", b"\x0c\1c\xff", b"\x0c\1d\x0f\2ex\xff", {12: b"abcd", 15: b"ex"}),
+    (b"\x0c\1a\x34\1\3\x0c\1b\xff", b"\x0c\1c\xff", b"\x0c\1d\x0f\2ex\xff", 3, {12: b"abcd", 15: b"ex"}),
     # an overload option where it has no business
-    (b"\x34\1\1\xff", b"\x34\1\2\x0c\2pc\xff", b"\x0c\2no\xff", {12: b"pc"}),
+    (b"\x34\1\1\xff", b"\x34\1\2\x0c\2pc\xff", b"server", 1, {12: b"pc"}),
     # pads, and a field filled to its last octet without an End
-    (b"\x34\1\3\xff", b"\0\x0c\x7d" + b"x" * 125, b"\x0f\x3e" + b"y" * 62, {12: b"x" * 125, 15: b"y" * 62}),
+    (b"\x34\1\3\xff", b"\0\x0c\x7d" + b"x" * 125, b"\x0f\x3e" + b"y" * 62, 3, {12: b"x" * 125, 15: b"y" * 62}),
 ]
 
 
-@pytest.mark.parametrize(("main", "file", "sname", "options"), SPREAD)
-def test_follows_overload(main: bytes, file: bytes, sname: bytes, options: dict[int, bytes]) -> None:
+@pytest.mark.parametrize(("main", "file", "sname", "overload", "options"), SPREAD)
+def test_follows_overload(main: bytes, file: bytes, sname: bytes, overload: int, options: dict[int, bytes]) -> None:
     data = message(main, file=file, sname=sname)
+    assert scan_options(data) == {52: bytes((overload,)), **options}
     packet = Packet(data)
+    # Option 52 says how a message was laid out: it stays with the octets, not with the packet.
     assert packet.opts == list(options.items())
     assert not packet.changed
-    # Option 52 says how the message was laid out: it stays with the octets, not with the packet.
-    overload = scan_options(data)[52]
-    assert packet.file.rstrip(b"\0") == (b"" if overload in b"\1\3" else file)
-    assert packet.sname.rstrip(b"\0") == (b"" if overload in b"\2\3" else sname)
-    again = Packet(bytes(packet))
-    assert again.options == packet.options
-    assert again.sname.rstrip(b"\0") == packet.sname.rstrip(b"\0")
-    assert again.file.rstrip(b"\0") == packet.file.rstrip(b"\0")
+    for each in (packet, Packet(bytes(packet))):
+        assert each.options.raw == options
+        assert each.file.rstrip(b"\0") == (b"" if overload & 1 else file)
+        assert each.sname.rstrip(b"\0") == (b"" if overload & 2 else sname)
+
+
+def test_overload_begins_behind_chaddr() -> None:
+    data = bytearray(message(b"\x34\1\2\xff", hlen=16, sname=b"\x0c\2pc\xff"))
+    data[28:44] = b"\x0c" * 16
+    assert Packet(bytes(data)).options.raw == {12: b"pc"}
 
 
 @pytest.mark.parametrize(
     ("options", "file", "sname", "expected"),
     [
         # One octet too many for the field: the last option that doesn't fit moves, and 52 follows the message type.
-        ([(53, b"\1"), (12, b"x" * 12)], True, True, (b"\x35\1\1\x34\1\1\xff", b"\x0c\x0c" + b"x" * 12 + b"\xff", b"")),
-        (
-            [(53, b"\1"), (12, b"x" * 12)],
-            False,
-            True,
-            (b"\x35\1\1\x34\1\2\xff", b"", b"\x0c\x0c" + b"x" * 12 + b"\xff"),
-        ),
+        ([(53, b"\1"), (12, b"x" * 11)], True, True, (b"\x35\1\1\x34\1\1\xff", b"\x0c\x0bxxxxxxxxxxx\xff", b"")),
+        ([(53, b"\1"), (12, b"x" * 11)], False, True, (b"\x35\1\1\x34\1\2\xff", b"", b"\x0c\x0bxxxxxxxxxxx\xff")),
         (
             [(53, b"\1"), (12, b"x" * 125), (15, b"y" * 61), (80, b"")],
             True,
