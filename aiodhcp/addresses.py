@@ -138,15 +138,13 @@ class Addresses:
             None if lease is None else lease.address,
             requested if requested in subnet else None,
         ):
-            if wish is not None and self.may_have(client, subnet, reservation, wish, now):
+            if wish is not None and wish != giaddr and self.may_have(client, subnet, reservation, wish, now):
                 return wish
 
         offered, table, reserved, own, routers = self._offered, self.leases, subnet.by_address, self.own, self._routers
 
         def kept(address: int) -> bool:
-            return (
-                address in offered or address in reserved or address in own or address in routers or address == giaddr
-            )
+            return address in offered or address in reserved or address in own or address in routers
 
         def never_used(address: int) -> bool:
             return table.get(address) is None and not kept(address)
@@ -157,6 +155,9 @@ class Addresses:
 
         for pool in subnet.pools:
             address = self._free[pool].take(never_used, free)
+            if address is not None and address == giaddr:
+                address = self._free[pool].take(never_used, free)
+                self._free[pool].give_back(giaddr)
             if address is not None:
                 return address
         return None

@@ -86,6 +86,9 @@ class Parameters:
             value = getattr(specific, each.name)
             said[each.name] = getattr(self, each.name) if value is None else value
         said["options"] = {**self.options, **specific.options}
+        if (said["min_lease_time"] or 1) > (said["max_lease_time"] or INFINITE):
+            # Each limit is right where it was said: the less specific one gives way.
+            said["max_lease_time" if specific.max_lease_time is None else "min_lease_time"] = None
         return Parameters(**said)
 
 

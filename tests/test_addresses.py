@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from aiodhcp.addresses import Addresses, Offer
 from aiodhcp.leases import NEVER, Lease, LeaseState
-from aiodhcp.subnets import Config, Pool, Reservation, Subnet
+from aiodhcp.subnets import Config, Parameters, Pool, Reservation, Subnet
 
 ACTIVE, RELEASED, EXPIRED, DECLINED = LeaseState
 NET, OTHER = int(IPv4Address("192.0.2.0")), int(IPv4Address("198.51.100.0"))
@@ -46,13 +46,13 @@ class Asking:
     def reservation(self, client: bytes) -> Reservation | None:
         return self.subnet.reservation(client, b"")
 
-    def choose(self, client: bytes, requested: int = 0, now: float = 0) -> int | None:
-        found = self.addresses.choose(client, self.subnet, self.reservation(client), NET + requested, now)
+    def choose(self, client: bytes, requested: int = 0, now: float = 0, giaddr: int = 0) -> int | None:
+        found = self.addresses.choose(client, self.subnet, self.reservation(client), NET + requested, now, giaddr)
         return None if found is None else found - NET
 
-    def discover(self, client: bytes, requested: int = 0, now: float = 0) -> int | None:
+    def discover(self, client: bytes, requested: int = 0, now: float = 0, giaddr: int = 0) -> int | None:
         """Choose and offer."""
-        host = self.choose(client, requested, now)
+        host = self.choose(client, requested, now, giaddr)
         if host is not None:
             self.addresses.offer(client, self.subnet, NET + host, now)
         return host
@@ -184,6 +184,37 @@ def test_the_servers_own_addresses_are_not_given_out() -> None:
     assert server.choose(A, requested=10) == 12
     assert server.choose(A, requested=11) is None
     assert not server.may_have(A, 10)
+
+
+@pytest.mark.parametrize("level", ["server", "subnet"])
+def test_the_routers_that_clients_are_told_of_keep_their_addresses(level: str) -> None:
+    routers = Parameters(options={3: bytes((192, 0, 2, 10, 192, 0, 2, 12))})
+    of_server, of_subnet = (routers, Parameters()) if level == "server" else (Parameters(), routers)
+    lab = Subnet(IPv4Network("192.0.2.0/24"), [Pool((NET + 10, NET + 13))], parameters=of_subnet)
+    server = Asking(Addresses(Config([lab], of_server)))
+    assert not server.may_have(A, 12)
+    assert [server.discover(client(number), requested=10) for number in range(3)] == [11, 13, None]
+
+
+def test_relay_agents_keep_their_addresses() -> None:
+    lab = Subnet(IPv4Network("192.0.2.0/24"), [Pool((NET + 10, NET + 12))], relays=[NET + 10])
+    server = Asking(Addresses(Config([lab])))
+    assert not server.may_have(A, 10)
+    assert server.discover(A, requested=11, giaddr=NET + 11) == 12
+    assert server.discover(B, giaddr=NET + 11) is None
+    # But what anybody calls a relay agent's address isn't lost.
+    assert server.discover(B) == 11
+
+
+def test_a_reserved_address_is_the_machines_whatever_its_client_id() -> None:
+    machine = b"\2\0\0\0\0\1"
+    lab = Subnet(IPv4Network("192.0.2.0/24"), reservations=[Reservation(machine, address=NET + 10)])
+    server = Asking(Addresses(Config([lab]), [lease(10, A)._replace(chaddr=machine)]))
+    for now, state, may in ((0, ACTIVE, True), (0, DECLINED, False), (1000, DECLINED, True)):
+        server.addresses.leases.put(lease(10, A, state=state)._replace(chaddr=machine))
+        assert server.addresses.may_have(B, lab, lab.reservations[0], NET + 10, now) == may
+    server.addresses.leases.put(lease(10, A))  # of another machine
+    assert not server.addresses.may_have(B, lab, lab.reservations[0], NET + 10, 0)
 
 
 # ── offers ──
@@ -478,14 +509,16 @@ class Network(RuleBasedStateMachine):
         offered = any(address == each for client, each in self.offers.items() if client != but)
         return offered or self.holder(address) not in (None, but)
 
-    @rule(client=clients, place=places, host=hosts)
-    def discovers(self, client: bytes, place: int, host: int) -> None:
+    @rule(client=clients, place=places, host=hosts, relay=st.sampled_from([0, 0, 1, 10, 11, 12]))
+    def discovers(self, client: bytes, place: int, host: int, relay: int) -> None:
         subnet = self.subnets[place]
         reservation = subnet.reservation(client, b"")
-        address = self.addresses.choose(client, subnet, reservation, subnet.first + host, self.now)
+        giaddr = subnet.first + relay if relay else 0
+        address = self.addresses.choose(client, subnet, reservation, subnet.first + host, self.now, giaddr)
         if address is None:
             return
         assert address in subnet
+        assert address != giaddr
         assert not self.promised(address, client)
         assert address not in subnet.by_address or subnet.by_address[address] is reservation
         known = self.addresses.leases.get(address)

@@ -118,6 +118,17 @@ def test_the_active_one_counts_more(order: Sequence[int]) -> None:
     assert table.find(b"a", *WORK) is known[11]
 
 
+def test_what_is_nobodys_is_found_by_nobody() -> None:
+    table = LeaseTable([lease(1, b"", state=DECLINED), lease(2, b"", state=DECLINED)])
+    assert table.find(b"", *HOME) is None
+    assert len(table.due(100)) == 2
+    table.put(lease(1, b"a"))
+    assert table.find(b"a", *HOME) == lease(1, b"a")
+    table.put(lease(1, b"", state=DECLINED))
+    assert table.find(b"a", *HOME) is None
+    assert table.remove(2) == lease(2, b"", state=DECLINED)
+
+
 def test_the_end_of_a_probation_is_not_the_clients_lease() -> None:
     declined, current = lease(1, state=DECLINED, expires=50), lease(2)
     table = LeaseTable([declined, current])
@@ -222,7 +233,7 @@ def test_entries_of_forgotten_leases_go_while_time_passes() -> None:
 
 ADDRESSES = [*range(3), *range(10, 13), *range(20, 23)]
 NETWORKS = [(0, 9), (10, 19), (20, 29), (0, 29), (5, 8)]
-CLIENTS = [b"a", b"b", b"c"]
+CLIENTS = [b"a", b"b", b"c", b""]  # the last is nobody
 
 addresses = st.sampled_from(ADDRESSES)
 leases = st.builds(
@@ -305,7 +316,7 @@ class Leases(RuleBasedStateMachine):
             for first, last in NETWORKS:
                 own = [each for each in self.known.values() if each.client == client and first <= each.address <= last]
                 active = [each for each in own if each.state == ACTIVE]
-                assert self.table.find(client, first, last) == ((active or own)[-1] if own else None)
+                assert self.table.find(client, first, last) == ((active or own)[-1] if own and client else None)
 
     @invariant()
     def has_few_entries(self) -> None:
@@ -355,6 +366,25 @@ def test_what_the_caller_refuses_is_not_named_again() -> None:
     assert free.take(everything, everything) is None
     free.give_back(1)
     assert free.take(nothing, everything) == 1
+
+
+@pytest.mark.parametrize(
+    ("used", "rest"),
+    [
+        ([], [1, 2, 5, 7, 8]),
+        ([1], [2, 5, 7, 8]),
+        ([2], [1, 2, 5, 7, 8]),  # the caller still refuses it
+        ([1, 2, 5], [7, 8]),
+        ([1, 2, 5, 7, 8], []),
+    ],
+)
+def test_a_new_start_goes_on_where_the_first_unused_one_is(used: list[int], rest: list[int]) -> None:
+    free = FreeAddresses([(1, 2), (5, 5), (7, 8)])
+    free.skip(used.__contains__)
+    assert [free.take(everything, everything) for _ in rest] == rest
+    assert free.take(everything, everything) is None
+    free.give_back(1)
+    assert free.take(everything, everything) == 1
 
 
 def test_a_big_pool_is_not_laid_out() -> None:

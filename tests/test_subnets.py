@@ -64,6 +64,7 @@ def test_next_server_becomes_a_number(next_server: Any) -> None:
     "said",
     [
         {"lease_time": 1, "min_lease_time": INFINITE},
+        {"min_lease_time": 60, "max_lease_time": 60},
         {"server_name": "s" * 63, "boot_file": "f" * 127},
         {"server_name": "\u00fc" * 31, "boot_file": ""},
     ],
@@ -84,6 +85,10 @@ TIMES = ["lease_time", "min_lease_time", "max_lease_time", "renewal_time", "rebi
         ({"lease_time": -1}, "^lease_time: .* got -1$"),
         ({"lease_time": 1800.5}, r"^lease_time: .* got 1800\.5$"),
         ({"lease_time": "12h"}, "^lease_time: .* got '12h'$"),
+        (
+            {"min_lease_time": 61, "max_lease_time": 60},
+            "^min_lease_time: expected at most max-lease-time, 60, got 61$",
+        ),
         ({"next_server": "192.0.2"}, r"^next_server: Expected 4 octets in '192\.0\.2'$"),
         ({"next_server": "tftp.example"}, "^next_server: "),
         ({"server_name": "s" * 64}, "^server_name: expected at most 63 octets, got 64$"),
@@ -129,6 +134,25 @@ def test_the_more_specific_level_wins() -> None:
     assert list(both.options) == [3, 15, 224]
     assert general.lease_time == 3600
     assert 224 not in general.options
+
+
+@pytest.mark.parametrize(
+    ("general", "specific", "both"),
+    [
+        ({"min_lease_time": 600}, {"max_lease_time": 60}, {"max_lease_time": 60}),
+        ({"max_lease_time": 60}, {"min_lease_time": 600}, {"min_lease_time": 600}),
+        ({"min_lease_time": 60}, {"max_lease_time": 60}, {"min_lease_time": 60, "max_lease_time": 60}),
+        (
+            {"min_lease_time": 6, "max_lease_time": 9},
+            {"min_lease_time": 60, "max_lease_time": 90},
+            {"min_lease_time": 60, "max_lease_time": 90},
+        ),
+    ],
+)
+def test_limits_of_two_levels_that_exclude_each_other(
+    general: dict[str, Any], specific: dict[str, Any], both: dict[str, Any]
+) -> None:
+    assert Parameters(**general).under(Parameters(**specific)) == Parameters(**both)
 
 
 @pytest.mark.parametrize("parameters", [Parameters(), Parameters(options={224: b"x"}, lease_time=60, boot_file="b")])
@@ -444,6 +468,10 @@ def test_classes_by_name() -> None:
             r"^subnet: 192\.0\.2\.0/24 and 192\.0\.2\.128/25 overlap$",
         ),
         (lambda: Config([subnet("192.0.2.0/24"), subnet("192.0.2.0/24")]), "^subnet: .* overlap$"),
+        (
+            lambda: Config([subnet("192.0.2.0/25", relays=[9]), subnet("192.0.2.128/25", relays=[8, 9])]),
+            r"^subnet: relay 0\.0\.0\.9 stands for 192\.0\.2\.0/25 and 192\.0\.2\.128/25$",
+        ),
         (lambda: Config(classes=[Class("a"), Class("b"), Class("a")]), "^class: 'a' is defined twice$"),
         (lambda: Config(server_id="here"), "Expected 4 octets in 'here'"),  # type: ignore[arg-type]
     ],
