@@ -155,8 +155,10 @@ class Addresses:
 
         for pool in subnet.pools:
             address = self._free[pool].take(never_used, free)
-            if address is not None and address == giaddr:
-                address = self._free[pool].take(never_used, free)
+            if address == giaddr:
+                # It may stand there twice: as never used, and as given back by who was offered it.
+                while address == giaddr:
+                    address = self._free[pool].take(never_used, free)
                 self._free[pool].give_back(giaddr)
             if address is not None:
                 return address

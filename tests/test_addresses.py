@@ -206,6 +206,15 @@ def test_relay_agents_keep_their_addresses() -> None:
     assert server.discover(B) == 11
 
 
+def test_a_relay_agents_address_that_was_offered_before_is_not_given_either() -> None:
+    lab = Subnet(IPv4Network("192.0.2.0/24"), [Pool((NET + 10, NET + 12))])
+    server = Asking(Addresses(Config([lab])))
+    assert server.discover(A, requested=10) == 10
+    server.addresses.withdraw(A)
+    assert [server.discover(client(number), giaddr=NET + 10) for number in range(3)] == [11, 12, None]
+    assert server.discover(client(3)) == 10
+
+
 def test_a_reserved_address_is_the_machines_whatever_its_client_id() -> None:
     machine = b"\2\0\0\0\0\1"
     lab = Subnet(IPv4Network("192.0.2.0/24"), reservations=[Reservation(machine, address=NET + 10)])

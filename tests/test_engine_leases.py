@@ -306,6 +306,29 @@ def test_the_end_of_a_probation_deletes_no_client(new_client, clock):
     assert len(watcher.deleted) == 1
 
 
+def test_who_declines_what_it_was_offered_is_deleted_from_nothing(new_client, clock):
+    watcher = Watcher()
+    mine = Reservation(hardware_address="02:00:00:00:00:01", address="192.0.2.50")
+    client = new_client()
+    client.join()
+    client.engine = make_engine(make_subnet(reservations=[mine]), plugins=[watcher], leases=client.engine.leases)
+    client.decline(client.discover().yiaddr)
+    assert client.exchange.problem == AddressProblem.DECLINE
+    assert watcher.deleted == []
+
+
+def test_who_declines_what_it_had_before_is_deleted_once(new_client, clock):
+    watcher = Watcher()
+    engine = make_engine(plugins=[watcher])
+    client = new_client(engine)
+    client.join()
+    clock.advance(A_DAY)
+    engine.tick(clock())
+    client.decline(client.discover().yiaddr)
+    assert client.exchange.problem == AddressProblem.DECLINE
+    assert watcher.deleted == [("192.0.2.10", "02:00:00:00:00:01")]
+
+
 def test_a_client_that_moves_to_another_address_is_deleted_from_the_first(new_client):
     watcher = Watcher()
     client = new_client(make_engine(plugins=[watcher]))
