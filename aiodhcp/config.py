@@ -153,8 +153,8 @@ class ReservationTable(ParametersTable):
     def reservation(self) -> Reservation:
         """As the engine takes it."""
         return Reservation(
-            self.hardware_address,  # type: ignore[arg-type]
-            self.client_id,  # type: ignore[arg-type]
+            self.hardware_address,
+            self.client_id,
             self.address,
             self.parameters(),
         )

@@ -9,12 +9,15 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiodhcp.constants import INFINITE
 from aiodhcp.options import Options, definition
 
 __all__ = ["Class", "Config", "Parameters", "Pool", "Reservation", "Subnet"]
+
+AddressLike: TypeAlias = int | str | IPv4Address
+"""An IPv4 address as it may be given: a number, dotted, or an object."""
 
 ENGINE_OPTIONS: Final = {
     50: "the client's",
@@ -58,6 +61,21 @@ class Parameters:
     next_server: int | None = None
     server_name: str | None = None
     boot_file: str | None = None
+
+    if TYPE_CHECKING:  # what it takes, which is more than what it keeps
+
+        def __init__(
+            self,
+            options: Mapping[int, Any] | Mapping[str, Any] = ...,
+            lease_time: int | None = None,
+            min_lease_time: int | None = None,
+            max_lease_time: int | None = None,
+            renewal_time: int | None = None,
+            rebinding_time: int | None = None,
+            next_server: AddressLike | None = None,
+            server_name: str | None = None,
+            boot_file: str | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         _set(self, "options", MappingProxyType(encode_settings(self.options)))
@@ -156,6 +174,15 @@ class Pool:
     exclude: Sequence[tuple[int, int]] = ()
     ranges: tuple[tuple[int, int], ...] = field(init=False, default=())
 
+    if TYPE_CHECKING:  # what it takes, which is more than what it keeps
+
+        def __init__(
+            self,
+            range: tuple[int, int] | str,
+            parameters: Parameters = ...,
+            exclude: Sequence[tuple[int, int] | str] = (),
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         _set(self, "range", _range(self.range))
         ranges = [self.range]
@@ -195,6 +222,16 @@ class Reservation:
     client_id: bytes | None = None
     address: int | None = None
     parameters: Parameters = Parameters()
+
+    if TYPE_CHECKING:  # what it takes, which is more than what it keeps
+
+        def __init__(
+            self,
+            hardware_address: bytes | str | None = None,
+            client_id: bytes | str | None = None,
+            address: AddressLike | None = None,
+            parameters: Parameters = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if (self.hardware_address is None) == (self.client_id is None):
@@ -254,6 +291,18 @@ class Subnet:
     relays: Sequence[int] = ()
     first: int = field(init=False, default=0)
     last: int = field(init=False, default=0)
+
+    if TYPE_CHECKING:  # what it takes, which is more than what it keeps
+
+        def __init__(
+            self,
+            network: IPv4Network | str,
+            pools: Sequence[Pool | str] = (),
+            reservations: Sequence[Reservation] = (),
+            parameters: Parameters = ...,
+            interfaces: Sequence[str] = (),
+            relays: Sequence[AddressLike] = (),
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         network = IPv4Network(self.network)
@@ -371,6 +420,19 @@ class Config:
     offer_time: int = 60
     decline_time: int = 24 * 3600
     _sorted: Sequence[Subnet] = field(init=False, default=())
+
+    if TYPE_CHECKING:  # what it takes, which is more than what it keeps
+
+        def __init__(
+            self,
+            subnets: Sequence[Subnet] = (),
+            parameters: Parameters = ...,
+            classes: Sequence[Class] = (),
+            authoritative: bool = False,
+            server_id: AddressLike | None = None,
+            offer_time: int = 60,
+            decline_time: int = 24 * 3600,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         _set(self, "subnets", tuple(self.subnets))
