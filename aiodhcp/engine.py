@@ -7,7 +7,6 @@ with a reason, in the one place that catches it. All state changes happen in ``d
 from __future__ import annotations
 
 import logging
-import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
@@ -18,7 +17,7 @@ from aiodhcp.errors import DecodeError, Dropped
 from aiodhcp.exchange import Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
 from aiodhcp.leases import Lease, LeaseState
-from aiodhcp.packet import MESSAGE_TYPE, Packet, scan_options
+from aiodhcp.packet import FIXED_FIELDS, MESSAGE_TYPE, Packet, scan_options
 from aiodhcp.replies import CLIENT_ID, Replies
 from aiodhcp.rules import Rules, refuse
 from aiodhcp.subnets import Config
@@ -31,7 +30,6 @@ LONGEST_CLIENT_ID: Final = 255
 """Octets. RFC 4361 needs 135; more would fill table and store at a client's pleasure."""
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
 _BOOTREQUEST: Final = Op.BOOTREQUEST
-_FIXED: Final = struct.Struct("!BBBBIHHIIII16s")
 
 Step = Callable[[Exchange], Awaitable[None] | None]
 
@@ -265,7 +263,7 @@ def _read(exchange: Exchange, data: bytes) -> None:
         DecodeError: they are not a DHCP message, or nothing in them identifies the client.
     """
     received = scan_options(data)
-    op, htype, hlen, _, xid, _, flags, ciaddr, _, _, giaddr, chaddr = _FIXED.unpack_from(data)
+    op, htype, hlen, _, xid, _, flags, ciaddr, _, _, giaddr, chaddr = FIXED_FIELDS.unpack_from(data)
     if hlen > 16:
         raise DecodeError(f"hlen is {hlen}: chaddr has 16 octets")
     exchange.op = op

@@ -18,6 +18,8 @@ from aiodhcp.options import Options
 
 __all__ = ["Packet", "encode_options", "option_bytes", "scan_options"]
 
+FIXED_FIELDS: Final = struct.Struct("!BBBBIHHIIII16s")
+"""``op`` to ``chaddr`` (RFC 2131 §2), for those to whom a ``Packet`` a message is too dear."""
 PAD: Final = 0
 END: Final = 255
 OVERLOAD: Final = 52

@@ -21,7 +21,7 @@ from aiodhcp.constants import (
     MessageType,
 )
 from aiodhcp.exchange import Answer, Exchange
-from aiodhcp.packet import MESSAGE_TYPE, encode_options, option_bytes
+from aiodhcp.packet import FIXED_FIELDS, MESSAGE_TYPE, encode_options, option_bytes
 from aiodhcp.subnets import Config, Parameters, Pool, Reservation, Subnet
 
 __all__ = ["Replies"]
@@ -37,7 +37,6 @@ SMALLEST, LARGEST = 576, 1500
 LEAST_ROOM: Final = 64
 """Octets of the options field that are kept from what is to be echoed: message type, server identifier and times."""
 
-_FIXED: Final = struct.Struct("!BBBBIHHIIII16s")
 _ADDRESS: Final = struct.Struct("!I")
 
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
@@ -122,7 +121,7 @@ class Replies:
             plan = self._plan(key, exchange, largest - MINIMUM_LENGTH - len(echo)) if found is None else found
         data = b"".join(
             (
-                _FIXED.pack(
+                FIXED_FIELDS.pack(
                     2,
                     exchange.htype,
                     len(exchange.chaddr),
