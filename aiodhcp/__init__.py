@@ -1,27 +1,46 @@
 """aiodhcp: an asyncio DHCP server to embed, with hooks in plain Python."""
 
 from aiodhcp.config import Settings, load_config
-from aiodhcp.constants import AddressKind, AddressProblem, ClientType, ControlCode, DropReason, MessageType
+from aiodhcp.constants import (
+    INFINITE,
+    AddressKind,
+    AddressProblem,
+    ClientType,
+    ControlCode,
+    DropReason,
+    MessageType,
+    message_name,
+)
 from aiodhcp.engine import Engine
 from aiodhcp.errors import AiodhcpError, ConfigError, DecodeError, StoreError
-from aiodhcp.exchange import Answer, Datagram, Drop, Exchange, Interface
-from aiodhcp.hookspecs import hookimpl
-from aiodhcp.leases import Lease, LeaseState, LeaseTable
+from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
+from aiodhcp.explanation import Fact
+from aiodhcp.hooks import Hooks
+from aiodhcp.implementations import HookMetrics
+from aiodhcp.leases import NEVER, Lease, LeaseState, LeaseTable
 from aiodhcp.options import Options
 from aiodhcp.packet import Packet
+from aiodhcp.parameters import Parameters
+from aiodhcp.policies import Policy, hookimpl
+from aiodhcp.registration import Plugin
 from aiodhcp.server import DhcpServer, Health
+from aiodhcp.serveroptions import ServerOptions
+from aiodhcp.shadows import ShadowNote
 from aiodhcp.stores import Store
 from aiodhcp.stores.memory import MemoryStore
 from aiodhcp.stores.sqlite import SqliteStore
-from aiodhcp.subnets import Class, Config, Parameters, Pool, Reservation, Subnet
+from aiodhcp.subnets import Class, Config, Pool, Reservation, Subnet
 from aiodhcp.transports import Receiver, Transport
 from aiodhcp.transports.ethernet import EthernetTransport
 from aiodhcp.transports.memory import MemoryTransport
 from aiodhcp.transports.udp import UdpTransport
+from aiodhcp.verdicts import Drop, Nak, Use
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "INFINITE",
+    "NEVER",
     "AddressKind",
     "AddressProblem",
     "AiodhcpError",
@@ -39,7 +58,10 @@ __all__ = [
     "Engine",
     "EthernetTransport",
     "Exchange",
+    "Fact",
     "Health",
+    "HookMetrics",
+    "Hooks",
     "Interface",
     "Lease",
     "LeaseState",
@@ -47,19 +69,26 @@ __all__ = [
     "MemoryStore",
     "MemoryTransport",
     "MessageType",
+    "Nak",
     "Options",
     "Packet",
     "Parameters",
+    "Plugin",
+    "Policy",
     "Pool",
     "Receiver",
     "Reservation",
+    "ServerOptions",
     "Settings",
+    "ShadowNote",
     "SqliteStore",
     "Store",
     "StoreError",
     "Subnet",
     "Transport",
     "UdpTransport",
+    "Use",
     "hookimpl",
     "load_config",
+    "message_name",
 ]

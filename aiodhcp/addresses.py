@@ -23,7 +23,6 @@ class Offer(NamedTuple):
     """An address kept for a client until ``expires``, seconds since 1970."""
 
     address: int
-    subnet: Subnet
     expires: float
 
 
@@ -36,24 +35,31 @@ class Addresses:
     """
 
     def __init__(self, config: Config, leases: Iterable[Lease] = ()) -> None:
-        self.config = config
         self.leases = LeaseTable(leases)
         self.own: set[int] = set()
         """The server's own addresses, which no client gets."""
-        # Nor does it get those of the routers it is told of, or of relay agents.
+        # In order of expiry, because each is kept for the same time.
+        self._offers: OrderedDict[bytes, Offer] = OrderedDict()
+        self._offered: dict[int, bytes] = {}
+        self._pools: dict[Pool, FreeAddresses] = {}
+        self._free: dict[Pool, FreeAddresses] = {}
+        self.adopt(config)
+
+    def adopt(self, config: Config) -> None:
+        """Go by a configuration from now on. What was decided by the one before is as it was, and may be ended."""
+        self.config = config
+        # What no client gets, either: the addresses of the routers it is told of, and of relay agents.
         self._routers = {
             int.from_bytes(value[at : at + 4], "big")
             for parameters in (config.parameters, *(subnet.parameters for subnet in config.subnets))
             for value in (parameters.options.get(ROUTERS, b""),)
             for at in range(0, len(value), 4)
         }.union(*(subnet.relays for subnet in config.subnets))
-        # In order of expiry, because each is kept for the same time.
-        self._offers: OrderedDict[bytes, Offer] = OrderedDict()
-        self._offered: dict[int, bytes] = {}
-        self._free: dict[Pool, FreeAddresses] = {
-            pool: FreeAddresses(pool.ranges) for subnet in config.subnets for pool in subnet.pools
-        }
-        for free in self._free.values():
+        previous = self._pools
+        self._pools = {pool: FreeAddresses(pool.ranges) for subnet in config.subnets for pool in subnet.pools}
+        # Packets that are on their way may still take from the pools that were.
+        self._free = previous | self._pools
+        for free in self._pools.values():
             free.skip(lambda address: self.leases.get(address) is not None)
         for lease in sorted(self.leases, key=lambda lease: lease.expires):
             if lease.state in (LeaseState.RELEASED, LeaseState.EXPIRED):
@@ -70,14 +76,14 @@ class Addresses:
     def offer_of(self, client: bytes, subnet: Subnet) -> Offer | None:
         """What the client was offered in ``subnet`` and may still take."""
         offer = self._offers.get(client)
-        return offer if offer is not None and offer.subnet is subnet else None
+        return offer if offer is not None and offer.address in subnet else None
 
-    def offer(self, client: bytes, subnet: Subnet, address: int, now: float) -> None:
+    def offer(self, client: bytes, address: int, now: float) -> None:
         """Keep ``address`` for ``client``, instead of what it was offered before."""
         known = self._offers.get(client)
         if known is not None and known.address != address:
             self.withdraw(client)
-        self._offers[client] = Offer(address, subnet, now + self.config.offer_time)
+        self._offers[client] = Offer(address, now + self.config.offer_time)
         self._offers.move_to_end(client)
         self._offered[address] = client
 
@@ -95,7 +101,7 @@ class Addresses:
         subnet = self.config.subnet_of(address)
         pool = None if subnet is None else subnet.pool(address)
         if pool is not None:
-            self._free[pool].give_back(address)
+            self._pools[pool].give_back(address)
 
     def may_have(
         self, client: bytes, subnet: Subnet, reservation: Reservation | None, address: int, now: float
@@ -104,6 +110,10 @@ class Addresses:
         reserved = subnet.by_address.get(address)
         if reserved is not None:
             if reserved is not reservation:
+                return False
+        elif reservation is not None and reservation.address == address:
+            # A plugin's, which the subnet doesn't know.
+            if address in self.own:
                 return False
         elif subnet.pool(address) is None or address in self.own or address in self._routers:
             return False
@@ -124,22 +134,23 @@ class Addresses:
         requested: int,
         now: float,
         giaddr: int = 0,
-    ) -> int | None:
-        """The address to offer (RFC 2131 §4.3.1): the reserved one, the one offered already, the client's current or
-        previous one, the one it asks for, one that was never used, the one longest unused. None when there is none.
+    ) -> tuple[int, str] | None:
+        """The address to offer (RFC 2131 §4.3.1), and how it was found: the reserved one, the one offered already, the
+        client's current or previous one, the one it asks for, one that was never used, the one longest unused. None
+        when there is none.
 
         Never the relay agent's own, ``giaddr``; which is not remembered, because anybody may pretend to be one.
         """
         offer = self.offer_of(client, subnet)
         lease = self.leases.find(client, subnet.first, subnet.last)
-        for wish in (
-            None if reservation is None else reservation.address,
-            None if offer is None else offer.address,
-            None if lease is None else lease.address,
-            requested if requested in subnet else None,
+        for wish, found in (
+            (None if reservation is None else reservation.address, "reserved for the client"),
+            (None if offer is None else offer.address, "offered to the client already"),
+            (None if lease is None else lease.address, "the client's lease"),
+            (requested if requested in subnet else None, "asked for by the client"),
         ):
             if wish is not None and wish != giaddr and self.may_have(client, subnet, reservation, wish, now):
-                return wish
+                return wish, found
 
         offered, table, reserved, own, routers = self._offered, self.leases, subnet.by_address, self.own, self._routers
 
@@ -154,15 +165,41 @@ class Addresses:
             return (known is None or known.is_free(now)) and not kept(address)
 
         for pool in subnet.pools:
-            address = self._free[pool].take(never_used, free)
+            addresses = self._free.get(pool)
+            if addresses is None:  # of two configurations ago
+                continue
+            address = addresses.take(never_used, free)
             if address == giaddr:
                 # It may stand there twice: as never used, and as given back by who was offered it.
                 while address == giaddr:
-                    address = self._free[pool].take(never_used, free)
-                self._free[pool].give_back(giaddr)
+                    address = addresses.take(never_used, free)
+                addresses.give_back(giaddr)
             if address is not None:
-                return address
+                return address, "never used before" if table.get(address) is None else "the longest unused"
         return None
+
+    def decline(self, address: int, htype: int, chaddr: bytes, now: float) -> Lease:
+        """An address is in use by somebody else: nobody gets it for a while.
+
+        Returns:
+            what is known of it from now on.
+        """
+        second = int(now)
+        declined = Lease(address, b"", htype, chaddr, LeaseState.DECLINED, second, second + self.config.decline_time)
+        self.leases.put(declined)
+        return declined
+
+    def delete(self, lease: Lease, now: float) -> Lease:
+        """Forget a lease and whose it was; the address is free.
+
+        Returns:
+            what is known of the address from now on.
+        """
+        forgotten = Lease(lease.address, b"", 0, b"", LeaseState.RELEASED, lease.starts, int(now))
+        self.withdraw(lease.client)
+        self.leases.put(forgotten)
+        self.give_back(lease.address)
+        return forgotten
 
     def enter(self, lease: Lease) -> list[Lease]:
         """Enter a client's lease; it takes the place of the offer, and of another lease in the same subnet.

@@ -7,6 +7,7 @@ from typing import Final
 
 __all__ = [
     "BOOTP_MINIMUM_LENGTH",
+    "BOOTP_REPLY",
     "BROADCAST_ADDRESS",
     "BROADCAST_FLAG",
     "CLIENT_PORT",
@@ -22,6 +23,7 @@ __all__ = [
     "DropReason",
     "MessageType",
     "Op",
+    "message_name",
 ]
 
 SERVER_PORT: Final = 67
@@ -42,6 +44,8 @@ MAXIMUM_LENGTH: Final = 4096
 """Octets of the longest message we take or make: the buffer a callout is promised."""
 BOOTP_MINIMUM_LENGTH: Final = 300
 """Octets to which replies are padded (RFC 951 §3: the fixed size of a BOOTP message)."""
+BOOTP_REPLY: Final = 256
+"""Where the type of a reply is asked for: that of a reply to a BOOTP client, which has no option 53."""
 
 
 class Op(IntEnum):
@@ -62,6 +66,13 @@ class MessageType(IntEnum):
     NAK = 6
     RELEASE = 7
     INFORM = 8
+
+
+def message_name(kind: int) -> str:
+    """A message type for people: ``"DISCOVER"``, ``"BOOTP"`` for none, ``"type 42"``."""
+    if kind in (0, BOOTP_REPLY):
+        return "BOOTP"
+    return MessageType(kind).name if 1 <= kind <= 8 else f"type {kind}"
 
 
 class ControlCode(IntEnum):

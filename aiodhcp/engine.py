@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from ipaddress import IPv4Address
 from typing import Final
 
 from aiodhcp.addresses import Addresses
-from aiodhcp.constants import MAXIMUM_LENGTH, DropReason, Op
+from aiodhcp.constants import BOOTP_REPLY, MAXIMUM_LENGTH, DropReason, MessageType, Op
 from aiodhcp.errors import DecodeError, Dropped
 from aiodhcp.exchange import Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
@@ -30,6 +31,8 @@ LONGEST_CLIENT_ID: Final = 255
 """Octets. RFC 4361 needs 135; more would fill table and store at a client's pleasure."""
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
 _BOOTREQUEST: Final = Op.BOOTREQUEST
+_JOINING: Final = frozenset({0, MessageType.DISCOVER, MessageType.REQUEST})
+_ASKING: Final = _JOINING | {MessageType.INFORM}
 
 Step = Callable[[Exchange], Awaitable[None] | None]
 
@@ -44,27 +47,57 @@ class Engine:
         config: what to go by.
         hooks: the plugins.
         leases: what was known before, from the store.
+        predecessor: the engine that this one takes over from, by another configuration: leases, offers and counters
+            are the same for both, and what arrived at that one ends there.
     """
 
-    def __init__(self, config: Config, hooks: Hooks | None = None, leases: Iterable[Lease] = ()) -> None:
+    def __init__(
+        self,
+        config: Config,
+        hooks: Hooks | None = None,
+        leases: Iterable[Lease] = (),
+        *,
+        predecessor: Engine | None = None,
+    ) -> None:
         self.config = config
         self.hooks = hooks = hooks or Hooks()
-        self.addresses = Addresses(config, leases)
+        self.in_flight = 0
+        """Packets that arrived here and are not finished: for its owner to count."""
+        self.tracing = False
+        """Whether exchanges note what each hook said."""
+        if predecessor is None:
+            self.addresses = Addresses(config, leases)
+            self.received: Counter[int] = Counter()
+            """Messages by type; 0 for those that have none."""
+            self.sent: Counter[int] = Counter()
+            """Replies by type; ``BOOTP_REPLY`` for those that have none."""
+            self.dropped: Counter[DropReason] = Counter()
+            """Dropped packets by reason."""
+            self._vetoed: Counter[str] = Counter()
+        else:
+            self.addresses = predecessor.addresses
+            self.addresses.adopt(config)
+            self.tracing = predecessor.tracing
+            self.received, self.sent = predecessor.received, predecessor.sent
+            self.dropped, self._vetoed = predecessor.dropped, predecessor._vetoed
         self.leases = self.addresses.leases
         self.replies = Replies(config)
-        self.received: Counter[int] = Counter()
-        """Messages by type; 0 for those that have none."""
-        self.sent: Counter[int] = Counter()
-        """Replies by type."""
-        self.dropped: Counter[DropReason] = Counter()
-        """Dropped packets by reason."""
-        self.vetoed = 0
-        """Packets that a plugin vetoed."""
-        self._rules = Rules(config, self.addresses, self.replies, self._delete_client)
+        self._rules = Rules(
+            config,
+            self.addresses,
+            self.replies,
+            self._delete_client,
+            self._select_address if hooks.select_address else None,
+            self._select_lease_time if hooks.select_lease_time else None,
+        )
         # Each step of a packet as functions to be called in turn. A hook that nobody implements isn't among them.
         self._arriving: tuple[Step, ...] = (
-            *((hooks.new_pkt, self._reread) if hooks.dhcp_new_pkt else ()),
+            *((hooks.dhcp_new_pkt.run, self._reread) if hooks.dhcp_new_pkt else ()),
             *((self._handle_options,) if hooks.dhcp_handle_options else ()),
+            *((self._place,) if hooks.select_subnet or hooks.reservation_lookup or hooks.unknown_client else ()),
+            *((self._select_subnet,) if hooks.select_subnet else ()),
+            *((self._look_up,) if hooks.reservation_lookup or hooks.unknown_client else ()),
+            *((self._unknown_client,) if hooks.unknown_client else ()),
         )
         self._answering: tuple[Step, ...] = (
             *((_settle,) if hooks.dhcp_delete_client else ()),
@@ -74,6 +107,11 @@ class Engine:
             *((self._pkt_send, self._encode_edited) if hooks.dhcp_pkt_send else ()),
         )
         self._finishing: tuple[Step, ...] = (self._tell_dropped, self._tell_processed) if hooks.dhcp_pkt_drop else ()
+
+    @property
+    def vetoed(self) -> int:
+        """Packets that a plugin vetoed."""
+        return self._vetoed["all"]
 
     # ── the steps of a packet ────────────────────────────────────────────────────────────────────────────────────
 
@@ -85,6 +123,9 @@ class Engine:
             now: seconds since 1970.
         """
         exchange = Exchange(datagram, now)
+        exchange.engine = self
+        if self.tracing:
+            exchange.trace = []
         try:
             _read(exchange, datagram.data)
         except DecodeError as error:
@@ -98,6 +139,7 @@ class Engine:
     def refuse(self, datagram: Datagram, now: float, reason: DropReason, why: str) -> Exchange:
         """An exchange that is dropped unread, because the server is paused or has no room for it."""
         exchange = Exchange(datagram, now)
+        exchange.engine = self
         exchange.drop(reason, why)
         return exchange
 
@@ -119,7 +161,9 @@ class Engine:
         self.addresses.leases.put(winner)
         exchange.changes = exchange.lease_after = exchange.kind = exchange.problem = None
         exchange.lease_time = 0
-        if exchange.reply_type:
+        if exchange.reply_type == BOOTP_REPLY:
+            exchange.drop(DropReason.NOADDRESS, "the address was given to another client")
+        elif exchange.reply_type:
             refuse(exchange, winner.address, "the address was given to another client")
 
     def answer(self, exchange: Exchange) -> None:
@@ -136,7 +180,9 @@ class Engine:
         if exchange.reason is not None:
             self.dropped[exchange.reason] += 1
         elif exchange.vetoed:
-            self.vetoed += 1
+            self._vetoed["all"] += 1
+        elif exchange.answer is not None:
+            self.sent[exchange.reply_type] += 1
         exchange.pending = _take(exchange, self._finishing)
 
     def serve(self, interfaces: Iterable[Interface]) -> None:
@@ -152,13 +198,48 @@ class Engine:
         """
         self.addresses.lapse(now)
         ended, pending = [], []
+        hooks = self.hooks
         for lease in self.leases.due(now):
-            if lease.state == LeaseState.ACTIVE:
-                waiting = self.hooks.delete_client(lease)
-                if waiting is not None:
-                    pending.append(waiting)
-            ended.append(self.addresses.end(lease, LeaseState.EXPIRED))
-        return ended, pending
+            active = lease.state == LeaseState.ACTIVE
+            pending.append(hooks.delete_client(lease) if active else None)
+            now_ended = self.addresses.end(lease, LeaseState.EXPIRED)
+            ended.append(now_ended)
+            pending.append((hooks.lease_expired if active else hooks.lease_recovered).run(now_ended))
+        return ended, [each for each in pending if each is not None]
+
+    def may_have(self, exchange: Exchange, address: int) -> bool:
+        """Whether the client of an exchange may have an address of ``exchange.subnet``."""
+        subnet = exchange.subnet
+        if subnet is None or address not in subnet or address == exchange.giaddr:
+            return False
+        return self.addresses.may_have(exchange.client, subnet, exchange.reservation, address, exchange.now)
+
+    def delete(self, address: int, now: float) -> tuple[Lease | None, Awaitable[None] | None]:
+        """An administrator takes an address from its client, or ends its probation; fire ``dhcp_delete_client``.
+
+        Returns:
+            what is to be committed, None if there was nothing to delete; and what has to be awaited.
+        """
+        lease = self.leases.get(address)
+        if lease is None or (not lease.client and lease.state != LeaseState.DECLINED):
+            return None, None
+        waiting = self.hooks.delete_client(lease) if lease.state == LeaseState.ACTIVE else None
+        return self.addresses.delete(lease, now), waiting
+
+    def conflict(self, exchange: Exchange, why: str) -> Lease:
+        """The address that ``exchange.probe`` asked for is in use. Fire ``dhcp_address_del``; the exchange is to be
+        decided again.
+
+        Args:
+            exchange: whose address it was to be.
+            why: who uses it, in words.
+
+        Returns:
+            what is to be committed.
+        """
+        declined = self._rules.conflict(exchange, why)
+        exchange.pending = _take(exchange, (self._address_del, _forget_problem))
+        return declined
 
     # ── hooks and encoding, as steps ─────────────────────────────────────────────────────────────────────────────
 
@@ -170,7 +251,7 @@ class Engine:
 
     def _reread(self, exchange: Exchange) -> None:
         """A plugin may have edited or replaced the request: it is looked at as if it had come like that."""
-        if exchange.vetoed:
+        if exchange.dropped:
             return
         try:
             edited = exchange.edited
@@ -180,22 +261,70 @@ class Engine:
             exchange.drop(DropReason.INVALID, f"as a plugin left it: {error!r}")
 
     def _handle_options(self, exchange: Exchange) -> Awaitable[None] | None:
-        return None if exchange.dropped else self.hooks.handle_options(exchange)
+        return None if exchange.dropped else self.hooks.dhcp_handle_options.run(exchange)
+
+    def _place(self, exchange: Exchange) -> None:
+        if not exchange.dropped and exchange.op == _BOOTREQUEST:
+            self._rules.place(exchange)
+
+    def _select_subnet(self, exchange: Exchange) -> Awaitable[None] | None:
+        return self.hooks.select_subnet.run(exchange) if exchange.placed and not exchange.dropped else None
+
+    def _look_up(self, exchange: Exchange) -> Awaitable[None] | None:
+        if exchange.subnet is None or exchange.dropped or exchange.message_type not in _ASKING:
+            return None
+        return self.hooks.reservation_lookup.run(exchange) if self._rules.look_up(exchange) else None
+
+    def _unknown_client(self, exchange: Exchange) -> Awaitable[None] | None:
+        if exchange.subnet is None or exchange.dropped or exchange.refusal or exchange.message_type not in _JOINING:
+            return None
+        return self.hooks.unknown_client.run(exchange) if self._rules.is_unknown(exchange) else None
+
+    def _select_address(self, exchange: Exchange, address: int) -> int:
+        """The address that a client is given, for ``address``.
+
+        Raises:
+            Dropped: a plugin says so.
+        """
+        exchange.yiaddr, found = address, exchange.address_from
+        self.hooks.select_address.run(exchange)
+        if exchange.reason is not None:
+            raise Dropped(exchange.reason, exchange.why)
+        chosen = exchange.yiaddr
+        if chosen == address or self.may_have(exchange, chosen):
+            return chosen
+        plugin = exchange.plugin
+        assert plugin is not None
+        plugin.errors += 1
+        self.hooks.failed(plugin, f"chose {IPv4Address(chosen)}, which is not free for the client", None)
+        exchange.yiaddr, exchange.address_from = address, found
+        return address
+
+    def _select_lease_time(self, exchange: Exchange) -> None:
+        """A plugin may change ``exchange.lease_time``, or refuse the client.
+
+        Raises:
+            Dropped: a plugin says so.
+        """
+        self.hooks.select_lease_time.run(exchange)
+        if exchange.refusal and exchange.message_type != MessageType.REQUEST:
+            raise Dropped(DropReason.UNAUTH, exchange.refusal)
+        if exchange.reason is not None:
+            raise Dropped(exchange.reason, exchange.why)
 
     def _address_del(self, exchange: Exchange) -> Awaitable[None] | None:
-        return None if exchange.problem is None else self.hooks.address_del(exchange)
+        return None if exchange.problem is None else self.hooks.dhcp_address_del.run(exchange)
 
     def _address_offer(self, exchange: Exchange) -> Awaitable[None] | None:
-        return None if exchange.kind is None else self.hooks.address_offer(exchange)
+        return None if exchange.kind is None else self.hooks.dhcp_address_offer.run(exchange)
 
     def _encode(self, exchange: Exchange) -> None:
         if exchange.reply_type:
             exchange.reply_data = data = self.replies.encode(exchange)
             exchange.answer = self.replies.address(exchange, data)
-            self.sent[exchange.reply_type] += 1
 
     def _pkt_send(self, exchange: Exchange) -> Awaitable[None] | None:
-        return self.hooks.pkt_send(exchange) if exchange.reply_type else None
+        return self.hooks.dhcp_pkt_send.run(exchange) if exchange.reply_type else None
 
     def _encode_edited(self, exchange: Exchange) -> None:
         """A plugin may have edited or replaced the reply."""
@@ -209,7 +338,10 @@ class Engine:
             data = edited.encode(MAXIMUM_LENGTH)
             Packet(data)
         except Exception as error:
-            log.error("a plugin left a reply that can't be sent, it leaves as it was: %r (%r)", error, exchange)
+            plugins = ", ".join(each.plugin for each in self.hooks.dhcp_pkt_send.implementations)
+            log.error(
+                "a plugin left a reply that can't be sent, it leaves as it was: %s: %r (%r)", plugins, error, exchange
+            )
         else:
             exchange.reply_data = data
             exchange.answer = answer._replace(data=data.ljust(len(answer.data), b"\0"))
@@ -239,6 +371,10 @@ async def _take_rest(exchange: Exchange, steps: tuple[Step, ...], at: int, pendi
     rest = _take(exchange, steps, at)
     if rest is not None:
         await rest
+
+
+def _forget_problem(exchange: Exchange) -> None:
+    exchange.problem, exchange.problem_address, exchange.why = None, 0, ""
 
 
 def _fault(exchange: Exchange, error: Exception) -> None:

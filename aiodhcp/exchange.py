@@ -7,18 +7,25 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from aiodhcp.constants import AddressKind, AddressProblem, DropReason, MessageType, Op
+from aiodhcp.constants import AddressKind, AddressProblem, ClientType, DropReason, Op, message_name
 from aiodhcp.errors import DecodeError
+from aiodhcp.explanation import Fact, explain
 from aiodhcp.leases import Lease
-from aiodhcp.packet import Packet
+from aiodhcp.packet import MESSAGE_TYPE, Packet
 from aiodhcp.subnets import Pool, Reservation, Subnet
 
 if TYPE_CHECKING:
-    from aiodhcp.hooks import Implementation
+    from aiodhcp.engine import Engine
+    from aiodhcp.implementations import Implementation
+    from aiodhcp.subnets import Config
 
-__all__ = ["Answer", "Datagram", "Drop", "Exchange", "Interface"]
+__all__ = ["Answer", "Datagram", "Exchange", "HookNote", "Interface"]
 
 
+# Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
+_DHCP: Final = ClientType.DHCP
+_BOOTP: Final = ClientType.BOOTP
+CLIENT_ID, RELAY_AGENT_INFORMATION = 61, 82
 NO_CLASSES: Final[frozenset[str]] = frozenset()
 
 
@@ -78,15 +85,19 @@ class Answer(NamedTuple):
     source: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """The verdict of a ``dhcp_new_pkt`` that vetoes a packet: it is not answered.
+class HookNote(NamedTuple):
+    """One call of a hook, as ``exchange.trace`` has it.
 
     Attributes:
-        why: a few words for the log.
+        plugin, hook: who was called, and where.
+        said: the answer as Python writes it, or what went wrong; empty for None.
+        seconds: that it took.
     """
 
-    why: str = ""
+    plugin: str
+    hook: str
+    said: str
+    seconds: float
 
 
 class Exchange:
@@ -105,28 +116,39 @@ class Exchange:
         lease_before: the client's lease in the subnet before this packet.
         lease_after: its lease by this packet.
         changes: leases to be committed before the reply may leave.
-        reply_type: OFFER, ACK or NAK; 0 when there is no reply.
+        address_from: how ``yiaddr`` was found, in words.
+        refusal: a plugin's words for the client that it refuses; empty where none does.
+        reply_type: OFFER, ACK or NAK, ``BOOTP_REPLY`` for a BOOTP client; 0 when there is no reply.
         yiaddr, lease_time: what the reply says, as integers; 0 when it doesn't.
         problem, problem_address: what ``dhcp_address_del`` is told.
         kind: what ``dhcp_address_offer`` is told.
         reason, why: why it was dropped, as a code and in words; None and empty when it was not. A packet that a
             plugin vetoed has no reason, but words.
         vetoed: whether a plugin vetoed it.
+        probe: an address to ask for on the network before it is offered; 0 for none.
+        conflicts: how many addresses were found in use by that.
+        trace: what each hook said and how long it took, in order; None unless that is recorded.
         answer: the reply as it leaves.
         pending: what has to be awaited before the next step; only when there are ``async`` hooks.
     """
+
+    engine: Engine
+    """The engine that it arrived at, and is to be decided and answered by."""
 
     __slots__ = (
         "_classes",
         "_contexts",
         "_packet",
         "_reply",
+        "address_from",
         "answer",
         "chaddr",
         "changes",
         "ciaddr",
         "client",
+        "conflicts",
         "datagram",
+        "engine",
         "finished",
         "flags",
         "giaddr",
@@ -136,21 +158,29 @@ class Exchange:
         "lease_after",
         "lease_before",
         "lease_time",
+        "looked_up",
         "message_type",
         "now",
         "op",
         "pending",
+        "placed",
         "plugin",
         "pool",
+        "probe",
         "problem",
         "problem_address",
         "reason",
         "received",
+        "refusal",
         "reply_data",
         "reply_type",
         "reservation",
         "server_id",
         "subnet",
+        "subnet_from",
+        "telling",
+        "trace",
+        "verdict",
         "vetoed",
         "why",
         "xid",
@@ -165,7 +195,10 @@ class Exchange:
         self.received: dict[int, bytes] = {}
         self.message_type = 0
         self._classes: set[str] | None = None
+        self.placed = False
         self.subnet: Subnet | None = None
+        self.subnet_from = self.address_from = self.refusal = ""
+        self.looked_up: Reservation | None = None
         self.pool: Pool | None = None
         self.reservation: Reservation | None = None
         self.server_id = 0
@@ -180,6 +213,10 @@ class Exchange:
         self.reason: DropReason | None = None
         self.why = ""
         self.vetoed = self.finished = False
+        self.probe = self.conflicts = 0
+        self.telling: DropReason | None = None
+        self.verdict: Any = None
+        self.trace: list[HookNote] | None = None
         self.answer: Answer | None = None
         self.pending: Awaitable[None] | None = None
         self.later: list[Awaitable[None]] | None = None
@@ -191,12 +228,17 @@ class Exchange:
     @property
     def packet(self) -> Packet | None:
         """The request, decoded when first asked for; None when it can't be. A plugin may put another in its place."""
-        if self._packet is None:
-            try:
-                self._packet = Packet(self.datagram.data)
-            except DecodeError:
-                return None
-        return self._packet
+        packet = self._packet
+        if packet is None:
+            if self.client:
+                packet = Packet.deferred(self.datagram.data)
+            else:
+                try:
+                    packet = Packet(self.datagram.data)
+                except DecodeError:
+                    return None
+            self._packet = packet
+        return packet
 
     @packet.setter
     def packet(self, packet: Packet) -> None:
@@ -212,7 +254,7 @@ class Exchange:
     def reply(self) -> Packet | None:
         """The reply, decoded when first asked for; None while there is none. A plugin may put another in its place."""
         if self._reply is None and self.reply_data:
-            self._reply = Packet(self.reply_data)
+            self._reply = Packet.deferred(self.reply_data)
         return self._reply
 
     @reply.setter
@@ -232,6 +274,10 @@ class Exchange:
             self._classes = set()
         return self._classes
 
+    def put(self, packet: Packet | None, reply: Packet | None) -> None:
+        """Have another request and another reply, and be in no class: a copy has its own."""
+        self._packet, self._reply, self._classes = packet, reply, None
+
     @property
     def class_names(self) -> frozenset[str]:
         """The same, to look things up with."""
@@ -248,8 +294,58 @@ class Exchange:
             self._contexts = {}
         self._contexts[self._plugin_name()] = value
 
+    def share_contexts(self) -> Exchange:
+        """From now on, copies of this exchange have the same contexts as itself."""
+        if self._contexts is None:
+            self._contexts = {}
+        return self
+
     def _plugin_name(self) -> str:
         return "" if self.plugin is None else self.plugin.plugin
+
+    @property
+    def config(self) -> Config:
+        """The configuration that it is decided by."""
+        return self.engine.config
+
+    @property
+    def client_type(self) -> ClientType:
+        """Which protocol the client speaks: a BOOTP message has no option 53 (RFC 1534 §2)."""
+        return _DHCP if MESSAGE_TYPE in self.received else _BOOTP
+
+    @property
+    def client_id(self) -> bytes:
+        """Option 61 as it came; empty without."""
+        return self.received.get(CLIENT_ID, b"")
+
+    @property
+    def relay_agent(self) -> dict[int, bytes]:
+        """What a relay agent says of the client (option 82, RFC 3046): sub-option code to octets; 1 is the circuit, 2
+        the remote id. Empty without a relay agent, whose word alone counts, and where it can't be read.
+        """
+        value = self.received.get(RELAY_AGENT_INFORMATION, b"") if self.giaddr else b""
+        found: dict[int, bytes] = {}
+        at = 0
+        while at + 2 <= len(value):
+            end = at + 2 + value[at + 1]
+            if end > len(value):
+                return {}
+            found.setdefault(value[at], value[at + 2 : end])
+            at = end
+        return found if at == len(value) else {}
+
+    def may_have(self, address: IPv4Address | str | int) -> bool:
+        """Whether the client may have an address of its subnet: one of the pools that nobody else has, or was offered,
+        or the one reserved for it. To be asked when the subnet is known, as in ``select_address``.
+
+        Raises:
+            ValueError: that is no address.
+        """
+        return self.engine.may_have(self, int(IPv4Address(address)))
+
+    def explain(self) -> list[Fact]:
+        """Why it came to what it came to: each decision in the order it was taken, in words."""
+        return explain(self)
 
     @property
     def interface(self) -> Interface:
@@ -277,12 +373,13 @@ class Exchange:
         self.reason, self.why = reason, why
         self.reply_type = self.yiaddr = self.lease_time = 0
         self.changes = self.kind = self.problem = self.answer = None
+        self.probe = 0
 
     def __repr__(self) -> str:
-        kind = MessageType(self.message_type).name if 1 <= self.message_type <= 8 else f"type {self.message_type}"
+        kind = message_name(self.message_type) if self.client else "unread"
         if self.op == Op.BOOTREPLY:
             kind = "reply " + kind
-        outcome = MessageType(self.reply_type).name if self.reply_type else self.why or "no reply"
+        outcome = message_name(self.reply_type) if self.reply_type else self.why or "no reply"
         return (
             f"<Exchange {kind} xid={self.xid:08x} chaddr={self.hardware_address} on {self.interface.name}: {outcome}>"
         )

@@ -1,347 +1,404 @@
-"""How hooks are called. pluggy declares, validates, registers and orders; the calls are made here.
+"""How hooks are called. pluggy declares, validates and registers; the calls are made here.
 
 In configured order, awaiting what is awaitable, each implementation on its own: what one raises stops no other.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import pluggy
-
-from aiodhcp import hookspecs
-from aiodhcp.constants import ClientType, ControlCode, DropReason
+from aiodhcp.constants import ControlCode, DropReason
 from aiodhcp.errors import ConfigError
-from aiodhcp.exchange import Drop, Exchange
+from aiodhcp.exchange import Exchange, HookNote
+from aiodhcp.hooktable import HOOKS, Calling
+from aiodhcp.implementations import HookMetrics, Implementation
 from aiodhcp.leases import Lease
-from aiodhcp.packet import Packet
+from aiodhcp.registration import Registry
+from aiodhcp.shadows import Shadow, ShadowNote
+from aiodhcp.subnets import Config
 
 if TYPE_CHECKING:
     from aiodhcp.server import DhcpServer
 
-__all__ = ["Hook", "Hooks", "Implementation", "load_plugin"]
+__all__ = ["Hook", "Hooks", "Overdue", "Runtime"]
 
 log = logging.getLogger("aiodhcp.hooks")
 
+NOTES_KEPT: Final = 1000
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Implementation:
-    """One plugin's implementation of one hook.
+
+class Overdue(Exception):
+    """An ``async`` hook took longer than its deadline."""
+
+
+async def _plainly(begun: Awaitable[Any], implementation: Implementation) -> Any:
+    return await begun
+
+
+def _unheard(begun: Awaitable[None]) -> None:
+    if inspect.iscoroutine(begun):
+        begun.close()
+
+
+class Runtime(NamedTuple):
+    """What hooks need of the world outside. Without one they have all the time there is, and none is measured.
 
     Attributes:
-        plugin: the plugin's name.
-        hook: the hook's name.
-        function: the implementation.
-        arguments: the names of the arguments it takes.
-        call: the function, taking all arguments of the hook by position.
+        clock: seconds, from any beginning.
+        within: awaits what a hook left to await; raises ``Overdue`` when that takes longer than its deadline.
+        detach: awaits something that nobody waits for.
     """
 
-    plugin: str
-    hook: str
-    function: Callable[..., Any]
-    arguments: tuple[str, ...]
-    call: Callable[..., Any]
-
-    @property
-    def where(self) -> str:
-        """File and line."""
-        return _where(self.function)
+    clock: Callable[[], float] = lambda: 0.0
+    within: Callable[[Awaitable[Any], Implementation], Awaitable[Any]] = _plainly
+    detach: Callable[[Awaitable[None]], None] = _unheard
 
 
 class Hook:
     """One hook of one server: its implementations in the order of calling. False when there is none."""
 
-    def __init__(
-        self,
-        name: str,
-        implementations: Iterable[Implementation],
-        failed: Callable[[Implementation, str, BaseException | None], None],
-        accept: Callable[[Exchange, Any], bool] | None,
-    ) -> None:
+    def __init__(self, name: str, implementations: Iterable[Implementation], hooks: Hooks) -> None:
         self.name = name
         self.implementations = tuple(implementations)
-        self._failed = failed
-        self._accept = accept
+        self._hooks = hooks
+        self._calling: Final[Calling] = HOOKS[name]
+        self._of_packet = self._calling.of_packet
+        self._goes_on = self._calling.goes_on or not self._of_packet
+        self._runtime = hooks.runtime
+        self._clock = hooks.runtime.clock
 
     def __bool__(self) -> bool:
         return bool(self.implementations)
 
-    def run(
-        self, exchange: Exchange | None, arguments: Callable[[], tuple[Any, ...]], at: int = 0
-    ) -> Awaitable[None] | None:
+    def run(self, subject: Any, at: int = 0) -> Awaitable[None] | None:
         """Call the implementations from the ``at``-th on.
 
         Args:
-            exchange: the packet they are called for, if it is for one.
-            arguments: gives the hook's arguments, in order, afresh for each implementation.
+            subject: what they are called for: the exchange, or what ``HOOKS`` has the arguments from.
 
         Returns:
             None when all is done; what has to be awaited when an implementation is ``async``.
         """
-        for i in range(at, len(self.implementations)):
-            implementation = self.implementations[i]
-            if exchange is not None:
-                exchange.plugin = implementation
+        clock, of_packet, goes_on = self._clock, self._of_packet, self._goes_on
+        for implementation in self.implementations[at:] if at else self.implementations:
+            if implementation.special and not self._may_call(implementation, subject):
+                continue
+            if of_packet:
+                subject.plugin = implementation
+            began = clock()
             try:
-                result = implementation.call(*arguments())
+                result = implementation.call(subject)
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:  # a ``def`` hook may raise asyncio's CancelledError, too
-                self._failed(implementation, "raised", error)
-                continue
-            if result is not None:
+                self._failed(implementation, subject, clock() - began, "raised", error)
+            else:
+                if result is None and not implementation.in_a_row and (not of_packet or subject.trace is None):
+                    # What nearly always happens, as cheaply as it can be: see benchmarks/hooks.py.
+                    seconds = clock() - began
+                    implementation.seconds += seconds
+                    implementation.buckets[int(seconds * 1e6).bit_length()] += 1
+                    if goes_on or (subject.reason is None and not subject.vetoed):
+                        continue
+                    return None
                 if inspect.isawaitable(result):
-                    return self._resume(exchange, arguments, i, result)
-                self._take(exchange, implementation, result)
+                    if self._calling.may_wait:
+                        return self._resume(subject, implementation, result)
+                    _unheard(result)
+                self._done(implementation, subject, clock() - began, result)
+            if of_packet and self._ends(subject):
+                return None
         return None
 
-    async def _resume(
-        self, exchange: Exchange | None, arguments: Callable[[], tuple[Any, ...]], at: int, begun: Awaitable[Any]
-    ) -> None:
-        implementation = self.implementations[at]
+    async def _resume(self, subject: Any, implementation: Implementation, begun: Awaitable[Any]) -> None:
+        began = self._clock()
         try:
-            result = await begun
+            result = await self._runtime.within(begun, implementation)
+        except Overdue:
+            self._failed(implementation, subject, self._clock() - began, "took too long", None)
         except Exception as error:
-            self._failed(implementation, "raised", error)
+            self._failed(implementation, subject, self._clock() - began, "raised", error)
         else:
-            if result is not None:
-                self._take(exchange, implementation, result)
-        rest = self.run(exchange, arguments, at + 1)
-        if rest is not None:
-            await rest
+            self._done(implementation, subject, self._clock() - began, result)
+        if not (self._of_packet and self._ends(subject)):
+            rest = self.run(subject, self.implementations.index(implementation) + 1)
+            if rest is not None:
+                await rest
 
-    def _take(self, exchange: Exchange | None, implementation: Implementation, result: Any) -> None:
-        if exchange is None or self._accept is None or not self._accept(exchange, result):
-            self._failed(implementation, f"returned {result!r}, which means nothing there", None)
+    def _ends(self, exchange: Exchange) -> bool:
+        """Whether the other implementations need not be called."""
+        calling = self._calling
+        if calling.chooses and exchange.verdict is not None:
+            exchange.verdict = None
+            return True
+        return exchange.dropped and not calling.goes_on
+
+    def _done(self, implementation: Implementation, subject: Any, seconds: float, result: Any) -> None:
+        if result is not None:
+            take = self._calling.take
+            if take is None or not isinstance(result, self._calling.verdicts):
+                self._failed(implementation, subject, seconds, f"returned {result!r}, which means nothing there", None)
+                return
+            try:
+                take(subject, implementation, result)
+            except Exception as error:  # the value may be anything
+                self._failed(implementation, subject, seconds, f"returned {result!r}: {error}", None)
+                return
+            if self._calling.chooses:
+                subject.verdict = result
+        self._worked(implementation, seconds)
+        if self._of_packet and subject.trace is not None:
+            said = "" if result is None else repr(result)
+            subject.trace.append(HookNote(implementation.plugin, self.name, said, seconds))
+
+    def _worked(self, implementation: Implementation, seconds: float) -> None:
+        implementation.took(seconds)
+        if implementation.in_a_row and implementation.works():
+            log.warning("plugin %s: %s works again", implementation.plugin, implementation.hook)
+
+    def _failed(
+        self, implementation: Implementation, subject: Any, seconds: float, what: str, error: BaseException | None
+    ) -> None:
+        implementation.took(seconds)
+        overdue = what == "took too long"
+        if overdue:
+            implementation.timeouts += 1
+        else:
+            implementation.errors += 1
+        words = what if error is None else f"{what} {error!r}"
+        self._hooks.failed(implementation, words, error)
+        policy = implementation.on_timeout if overdue else implementation.on_error
+        if policy == "disable":
+            self._hooks.disable(implementation.plugin)
+        elif implementation.failed(self._clock()):
+            log.error(
+                "plugin %s: %s failed %d times in a row and is not called for %g seconds",
+                implementation.plugin,
+                implementation.hook,
+                implementation.in_a_row,
+                implementation.retry_after,
+            )
+        if self._of_packet:
+            if subject.trace is not None:
+                subject.trace.append(HookNote(implementation.plugin, self.name, words, seconds))
+            if policy == "drop":
+                self._drop(implementation, subject, DropReason.TIMEOUT if overdue else DropReason.INTERNAL_ERROR, what)
+
+    def _drop(self, implementation: Implementation, exchange: Exchange, reason: DropReason, what: str) -> None:
+        if self._calling.may_drop and not exchange.dropped:
+            exchange.drop(reason, f"{self.name} of plugin {implementation.plugin} {what}")
+
+    def _may_call(self, implementation: Implementation, subject: Any) -> bool:
+        """Of one that is not simply called."""
+        if not implementation.may_try(self._clock()):
+            implementation.skipped += 1
+            closed = implementation.on_error == "drop" and not (implementation.disabled or implementation.shadow)
+            if closed and self._of_packet:
+                self._drop(implementation, subject, DropReason.INTERNAL_ERROR, "fails again and again")
+            return False
+        if implementation.shadow and self._of_packet:
+            self._call_shadow(implementation, subject)
+            return False
+        return True
+
+    def _call_shadow(self, implementation: Implementation, exchange: Exchange) -> None:
+        clock = self._clock
+        shadow = Shadow(exchange, self.name)
+        shadow.exchange.plugin = implementation
+        began = clock()
+        try:
+            result = implementation.call(shadow.exchange)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # as in ``run``
+            self._failed(implementation, shadow.exchange, clock() - began, "raised", error)
+            return
+        if result is not None and inspect.isawaitable(result):
+            waiting = self._await_shadow(implementation, shadow, result)
+            self._runtime.detach(waiting)
+            if inspect.getcoroutinestate(waiting) == inspect.CORO_CLOSED:  # there was no room for it
+                _unheard(result)
+        else:
+            self._note(implementation, shadow, clock() - began, result)
+
+    async def _await_shadow(self, implementation: Implementation, shadow: Shadow, begun: Awaitable[Any]) -> None:
+        began = self._clock()
+        try:
+            result = await self._runtime.within(begun, implementation)
+        except Overdue:
+            self._failed(implementation, shadow.exchange, self._clock() - began, "took too long", None)
+        except Exception as error:
+            self._failed(implementation, shadow.exchange, self._clock() - began, "raised", error)
+        else:
+            self._note(implementation, shadow, self._clock() - began, result)
+
+    def _note(self, implementation: Implementation, shadow: Shadow, seconds: float, result: Any) -> None:
+        exchange = shadow.exchange
+        if result is not None and not isinstance(result, self._calling.verdicts):
+            self._failed(implementation, exchange, seconds, f"returned {result!r}, which means nothing there", None)
+            return
+        try:
+            changes = shadow.changes(result)
+        except Exception as error:  # what it returned or left can be anything
+            self._failed(implementation, exchange, seconds, "left nonsense:", error)
+            return
+        self._worked(implementation, seconds)
+        implementation.differences += bool(changes)
+        for would in changes:
+            self._hooks.shadow_notes.append(
+                ShadowNote(exchange.now, implementation.plugin, self.name, exchange.hardware_address, would)
+            )
 
 
 class Hooks:
     """The plugins of one server, and a way to fire each hook.
 
     Args:
-        plugins: modules or objects, in the order in which they are to be called.
+        plugins: modules or objects, in the order in which they are to be called; or ``Plugin``, with a policy.
+        runtime: the clock and the deadlines.
+
+    Attributes:
+        plugins: as ``Plugin``, in configured order.
+        failures: how often an implementation failed, by plugin and hook.
+        shadow_notes: what plugins in shadow mode would have changed, the last thousand.
 
     Raises:
         ConfigError: a hook or an argument is misspelt, or a plugin is given twice; names file and line.
     """
 
-    def __init__(self, plugins: Iterable[object] = ()) -> None:
-        self.plugins: tuple[object, ...] = tuple(plugins)
+    def __init__(self, plugins: Iterable[object] = (), runtime: Runtime | None = None) -> None:
+        self.runtime = runtime or Runtime()
         self.failures: Counter[tuple[str, str]] = Counter()
-        """How often an implementation failed, by plugin and hook."""
-        self._pluggy: Final = pluggy.PluginManager("aiodhcp")
-        self._pluggy.add_hookspecs(hookspecs)
-        # pluggy calls the last registered first.
-        for plugin in reversed(self.plugins):
-            self._register(plugin)
-        self.dhcp_control = self._hook("dhcp_control")
-        self.dhcp_new_pkt = self._hook("dhcp_new_pkt", _accept_packet)
-        self.dhcp_pkt_drop = self._hook("dhcp_pkt_drop")
-        self.dhcp_pkt_send = self._hook("dhcp_pkt_send", _accept_reply)
-        self.dhcp_address_del = self._hook("dhcp_address_del")
-        self.dhcp_address_offer = self._hook("dhcp_address_offer")
-        self.dhcp_handle_options = self._hook("dhcp_handle_options")
-        self.dhcp_delete_client = self._hook("dhcp_delete_client")
+        self.shadow_notes: deque[ShadowNote] = deque(maxlen=NOTES_KEPT)
+        registry = Registry(plugins)
+        self.plugins = registry.plugins
+        self._by_name: Final = {name: Hook(name, registry.implementations(name), self) for name in HOOKS}
         for name in ("dhcp_extension", "dhcp_reserved"):
-            for implementation in self._hook(name).implementations:
+            for implementation in self._by_name[name].implementations:
                 log.warning(
                     "plugin %s: %s is reserved and never called (%s)", implementation.plugin, name, implementation.where
                 )
+        self.dhcp_control = self._by_name["dhcp_control"]
+        self.dhcp_new_pkt = self._by_name["dhcp_new_pkt"]
+        self.dhcp_pkt_drop = self._by_name["dhcp_pkt_drop"]
+        self.dhcp_pkt_send = self._by_name["dhcp_pkt_send"]
+        self.dhcp_address_del = self._by_name["dhcp_address_del"]
+        self.dhcp_address_offer = self._by_name["dhcp_address_offer"]
+        self.dhcp_handle_options = self._by_name["dhcp_handle_options"]
+        self.dhcp_delete_client = self._by_name["dhcp_delete_client"]
+        self.config_loaded = self._by_name["config_loaded"]
+        self.select_subnet = self._by_name["select_subnet"]
+        self.reservation_lookup = self._by_name["reservation_lookup"]
+        self.unknown_client = self._by_name["unknown_client"]
+        self.select_address = self._by_name["select_address"]
+        self.select_lease_time = self._by_name["select_lease_time"]
+        self.leases_committed = self._by_name["leases_committed"]
+        self.lease_expired = self._by_name["lease_expired"]
+        self.lease_recovered = self._by_name["lease_recovered"]
 
-    # One method a hook: who may be told, and what.
+    @property
+    def implementations(self) -> Sequence[Implementation]:
+        """Every implementation, hook by hook, in the order of calling."""
+        return [each for hook in self._by_name.values() for each in hook.implementations]
 
-    async def control(self, server: DhcpServer, code: ControlCode) -> None:
+    @property
+    def metrics(self) -> Sequence[HookMetrics]:
+        """How each of them has done so far."""
+        return [each.metrics for each in self.implementations]
+
+    def without(self, other: Hooks) -> frozenset[str]:
+        """The names of the plugins that ``other`` does not have, the very same objects."""
+        known = {id(each.plugin) for each in other.plugins}
+        return frozenset(each.name for each in self.plugins if id(each.plugin) not in known)
+
+    async def control(self, server: DhcpServer, code: ControlCode, only: frozenset[str] | None = None) -> None:
         """Fire ``dhcp_control``.
+
+        Args:
+            server: the server.
+            code: what it is told.
+            only: the plugins it is told to; None for all of them.
 
         Raises:
             ConfigError: a plugin refused the start; those that were told of it before hear that it is over.
         """
-        await self._control(server, code, self.dhcp_control.implementations)
-
-    async def _control(self, server: DhcpServer, code: ControlCode, told: Sequence[Implementation]) -> None:
+        told = [each for each in self.dhcp_control.implementations if only is None or each.plugin in only]
         for at, implementation in enumerate(told):
+            if implementation.disabled and code != ControlCode.STOP:
+                continue
             try:
-                result = implementation.call(server, code)
-                if inspect.isawaitable(result):
-                    await result
-            except Exception as error:
-                if code == ControlCode.START:
-                    await self._control(server, ControlCode.STOP, told[:at])
+                await self._tell(implementation, (server, code))
+            except BaseException as error:
+                ends = not isinstance(error, Exception)
+                refuses = code == ControlCode.START and (ends or not implementation.shadow)
+                if refuses:
+                    await self.control(server, ControlCode.STOP, frozenset(each.plugin for each in told[:at]))
+                if ends:
+                    raise
+                if refuses:
                     raise ConfigError(f"plugin {implementation.plugin} refused the start: {error}") from error
-                self._failed(implementation, "raised", error)
+                implementation.errors += 1
+                self.failed(implementation, f"raised {error!r}", error)
 
-    def new_pkt(self, exchange: Exchange) -> Awaitable[None] | None:
-        """Fire ``dhcp_new_pkt``."""
-        return self.dhcp_new_pkt.run(exchange, lambda: (exchange.packet, exchange))
+    async def load(self, server: DhcpServer, config: Config) -> None:
+        """Fire ``config_loaded``.
 
-    def handle_options(self, exchange: Exchange) -> Awaitable[None] | None:
-        """Fire ``dhcp_handle_options``."""
-        packet = exchange.packet
-        assert packet is not None
-        return self.dhcp_handle_options.run(exchange, lambda: (packet, packet.options, exchange))
+        Raises:
+            ConfigError: a plugin refused the configuration.
+        """
+        for implementation in self.config_loaded.implementations:
+            if implementation.disabled:
+                continue
+            try:
+                await self._tell(implementation, (server, config))
+            except Exception as error:
+                if not implementation.shadow:
+                    raise ConfigError(f"plugin {implementation.plugin} refused the configuration: {error}") from error
+                implementation.errors += 1
+                self.failed(implementation, f"raised {error!r}", error)
 
-    def pkt_drop(self, exchange: Exchange, reason: DropReason) -> Awaitable[None] | None:
-        """Fire ``dhcp_pkt_drop``."""
-        return self.dhcp_pkt_drop.run(exchange, lambda: (exchange.packet, reason, exchange))
-
-    def pkt_send(self, exchange: Exchange) -> Awaitable[None] | None:
-        """Fire ``dhcp_pkt_send``."""
-        return self.dhcp_pkt_send.run(exchange, lambda: (exchange.packet, exchange.reply, exchange))
-
-    def address_del(self, exchange: Exchange) -> Awaitable[None] | None:
-        """Fire ``dhcp_address_del``."""
-        address = IPv4Address(exchange.problem_address)
-        return self.dhcp_address_del.run(exchange, lambda: (exchange.packet, exchange.problem, address, exchange))
-
-    def address_offer(self, exchange: Exchange) -> Awaitable[None] | None:
-        """Fire ``dhcp_address_offer``."""
-        address, kind, seconds = IPv4Address(exchange.yiaddr), exchange.kind, exchange.lease_time
-        return self.dhcp_address_offer.run(
-            exchange, lambda: (exchange.packet, kind, address, ClientType.DHCP, seconds, exchange)
-        )
+    async def _tell(self, implementation: Implementation, subject: Any) -> None:
+        began = self.runtime.clock()
+        try:
+            result = implementation.call(subject)
+            if inspect.isawaitable(result):
+                await result
+        finally:
+            implementation.took(self.runtime.clock() - began)
 
     def delete_client(self, lease: Lease) -> Awaitable[None] | None:
         """Fire ``dhcp_delete_client``."""
-        return self.dhcp_delete_client.run(None, lambda: (IPv4Address(lease.address), lease.chaddr))
+        return self.dhcp_delete_client.run(lease)
 
-    def _register(self, plugin: object) -> None:
-        name = plugin_name(plugin)
-        if self._pluggy.is_registered(plugin):
-            raise ConfigError(f"plugin {name} is given twice")
-        unique, count = name, 2
-        while self._pluggy.has_plugin(unique):
-            unique, count = f"{name}#{count}", count + 1
-        try:
-            self._pluggy.register(plugin, unique)
-            self._pluggy.check_pending()
-        except pluggy.PluginValidationError as error:
-            raise ConfigError(_explain(plugin, unique, error)) from None
+    def pkt_drop(self, exchange: Exchange, reason: DropReason) -> Awaitable[None] | None:
+        """Fire ``dhcp_pkt_drop``."""
+        exchange.telling = reason
+        return self.dhcp_pkt_drop.run(exchange)
 
-    def _hook(self, name: str, accept: Callable[[Exchange, Any], bool] | None = None) -> Hook:
-        caller: pluggy.HookCaller = getattr(self._pluggy.hook, name)
-        assert caller.spec is not None
-        every = caller.spec.argnames
-        implementations = [_implementation(found, name, tuple(every)) for found in reversed(caller.get_hookimpls())]
-        return Hook(name, implementations, self._failed, accept)
-
-    def _failed(self, implementation: Implementation, what: str, error: BaseException | None) -> None:
+    def failed(self, implementation: Implementation, words: str, error: BaseException | None) -> None:
+        """Count a failure, and name the plugin: once in full, then at 10, 100, 1000 ... failures."""
         key = (implementation.plugin, implementation.hook)
         self.failures[key] += 1
-        # Once in full; then at 10, 100, 1000 ... failures, so that a plugin that always fails doesn't fill the disk.
+        # So that a plugin that always fails doesn't fill the disk.
         count = self.failures[key]
         if str(count).rstrip("0") == "1":
             log.error(
-                "plugin %s: %s %s%s (%s; %d so far)",
+                "plugin %s: %s %s (%s; %d so far)",
                 implementation.plugin,
                 implementation.hook,
-                what,
-                "" if error is None else f" {error!r}",
+                words,
                 implementation.where,
                 count,
                 exc_info=error if count == 1 else None,
             )
 
-
-def _accept_packet(exchange: Exchange, result: Any) -> bool:
-    if isinstance(result, Drop):
-        assert exchange.plugin is not None
-        exchange.vetoed = True
-        exchange.why = f"vetoed by {exchange.plugin.plugin}" + (f": {result.why}" if result.why else "")
-        return True
-    if isinstance(result, Packet):
-        exchange.packet = result
-        return True
-    return False
-
-
-def _accept_reply(exchange: Exchange, result: Any) -> bool:
-    if isinstance(result, Packet):
-        exchange.reply = result
-        return True
-    return False
-
-
-def _implementation(found: pluggy.HookImpl, hook: str, every: tuple[str, ...]) -> Implementation:
-    if found.hookwrapper or found.wrapper:
-        raise ConfigError(
-            f"{_where(found.function)}: plugin {found.plugin_name}: {hook} is a wrapper, which aiodhcp doesn't call"
-        )
-    function: Callable[..., Any] = found.function
-    wanted = tuple(found.argnames)
-    try:
-        inspect.signature(function, follow_wrapped=False).bind(*wanted)
-    except TypeError as error:
-        # Keyword-only arguments; or the method of a class that was given instead of an instance.
-        raise ConfigError(
-            f"{_where(function)}: plugin {found.plugin_name}: {hook} can't be called with {wanted}: {error}"
-        ) from None
-    call = function
-    if wanted != every:
-        places = [every.index(name) for name in wanted]
-
-        def call(*arguments: Any) -> Any:
-            return function(*[arguments[place] for place in places])
-
-    return Implementation(found.plugin_name, hook, function, wanted, call)
-
-
-def _where(function: Any) -> str:
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(function)
-
-
-def _explain(plugin: object, name: str, error: pluggy.PluginValidationError) -> str:
-    # pluggy's words without its repr of the plugin.
-    words = " ".join(str(error).removeprefix(f"Plugin {name!r} for ").partition(" in plugin ")[0].splitlines())
-    culprit: Any = plugin
-    for attribute in dir(plugin):
-        function = inspect.getattr_static(plugin, attribute, None)
-        options = getattr(function, "aiodhcp_impl", None) or {}
-        if f"hook {options.get('specname') or attribute!r}" in words:
-            culprit = function
-    return f"{_where(culprit)}: plugin {name}: {words}"
-
-
-def plugin_name(plugin: object) -> str:
-    """What a plugin is called: its ``name`` if it has one, or the name of its module or class."""
-    name = getattr(plugin, "name", None)
-    if isinstance(name, str):
-        return name
-    if inspect.ismodule(plugin) or inspect.isclass(plugin):
-        return plugin.__name__
-    return type(plugin).__name__
-
-
-def load_plugin(name: str) -> object:
-    """The plugin that a configuration names.
-
-    Args:
-        name: ``"package.module"``, or ``"package.module:attribute"`` for an object in it; a class is instantiated.
-
-    Raises:
-        ConfigError: it can't be imported, or has no such attribute.
-    """
-    module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise ConfigError(f"plugin {name!r} can't be imported: {error!r}") from error
-    if not attribute:
-        return module
-    try:
-        plugin: object = getattr(module, attribute)
-    except AttributeError:
-        raise ConfigError(f"plugin {name!r}: {module.__file__} has no {attribute!r}") from None
-    if inspect.isclass(plugin):
-        try:
-            return plugin()
-        except Exception as error:
-            raise ConfigError(f"plugin {name!r}: {attribute} can't be made: {error!r}") from error
-    return plugin
+    def disable(self, plugin: str) -> None:
+        """Call a plugin no more; but STOP it hears."""
+        log.error("plugin %s is disabled until the server is started again or reloads its configuration", plugin)
+        for each in self.implementations:
+            if each.plugin == plugin:
+                each.disable()

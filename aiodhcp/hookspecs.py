@@ -1,8 +1,9 @@
 """The hooks: one for each slot of Microsoft's ``DHCP_CALLOUT_TABLE``, in its order. Declared here, called in hooks.py.
 
 A plugin is a module or an object whose functions are marked with ``hookimpl``. An implementation takes the arguments
-it wants, by name, and may be ``def`` or ``async def``. What it raises is logged under its name and counts as if it
-had not been called. For one packet the plugins are called one after another, in configured order.
+it wants, by name, and may be ``def`` or ``async def``. For one packet the plugins are called one after another, in
+configured order. What becomes of one that raises or takes too long, its ``Policy`` says. What the callout table has no
+slot for is in serverspecs.py.
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from aiodhcp.constants import AddressKind, AddressProblem, ClientType, ControlCode, DropReason
-    from aiodhcp.exchange import Drop, Exchange
-    from aiodhcp.options import Options
+    from aiodhcp.exchange import Exchange
     from aiodhcp.packet import Packet
     from aiodhcp.server import DhcpServer
+    from aiodhcp.serveroptions import ServerOptions
+    from aiodhcp.verdicts import Drop
 
-__all__ = ["hookimpl", "hookspec"]
+__all__: list[str] = []
 
 hookspec = pluggy.HookspecMarker("aiodhcp")
-hookimpl = pluggy.HookimplMarker("aiodhcp")
-"""Marks a function as the implementation of the hook that has its name."""
 
 
 @hookspec
@@ -49,7 +49,7 @@ def dhcp_new_pkt(packet: Packet, exchange: Exchange) -> Awaitable[Packet | Drop 
         ``exchange.context`` for what the plugin wants to find again in the later hooks of this packet.
     May: edit the packet; return another ``Packet`` in its place; return ``Drop("why")`` to veto it. Every plugin is
         called, also after a veto, and none can take a veto back. A vetoed packet gets only
-        ``dhcp_pkt_drop(PROCESSED)``.
+        ``dhcp_pkt_drop(PROCESSED)``; with a reason, ``Drop(DropReason.UNAUTH)``, it is dropped for that first.
     C: ``DWORD DhcpNewPktHook(LPBYTE *Packet, DWORD *PacketSize, DWORD IpAddress, LPVOID Reserved,
         LPVOID *PktContext, LPBOOL ProcessIt)``
     """
@@ -89,8 +89,8 @@ def dhcp_address_del(
 ) -> Awaitable[None] | None:
     """An address is taken back or refused.
 
-    Fires: CONFLICT when an address to be offered is in use already (nothing looks for that yet); DECLINE and
-        RELEASE when a client says so and the change is on stable storage; NACKED when a REQUEST is refused.
+    Fires: CONFLICT when an address to be offered is found in use (``conflict-probe``), and another one is tried then;
+        DECLINE and RELEASE when a client says so and the change is on stable storage; NACKED when a REQUEST is refused.
     Arguments: ``packet`` (in): the request; ``problem`` (in); ``address`` (in): the address in question;
         ``exchange`` (in).
     May: watch.
@@ -110,8 +110,8 @@ def dhcp_address_offer(
 ) -> Awaitable[None] | None:
     """A client gets an address.
 
-    Fires: in spite of its name before an ACK to a REQUEST, once the lease is on stable storage. Not for an OFFER,
-        not for the ACK to an INFORM.
+    Fires: in spite of its name before an ACK to a REQUEST, and before the reply to a BOOTP client that gets an
+        address, once the lease is on stable storage. Not for an OFFER, not for the ACK to an INFORM.
     Arguments: ``packet`` (in): the request; ``kind`` (in): NEW, or OLD for a renewal; ``address`` (in);
         ``client_type`` (in); ``lease_time`` (in): seconds, 4294967295 for ever; ``exchange`` (in).
     May: watch.
@@ -121,13 +121,13 @@ def dhcp_address_offer(
 
 
 @hookspec
-def dhcp_handle_options(packet: Packet, options: Options, exchange: Exchange) -> Awaitable[None] | None:
+def dhcp_handle_options(packet: Packet, options: ServerOptions, exchange: Exchange) -> Awaitable[None] | None:
     """The options of a packet are parsed.
 
     Fires: after ``dhcp_new_pkt``, for each packet that was not vetoed, before anything is decided.
-    Arguments: ``packet`` (in): the request; ``options`` (in): its options by name or code; ``exchange`` (in, out):
-        ``exchange.classes``.
-    May: put the client into classes: ``exchange.classes.add("phones")``. Changes of the options have no effect.
+    Arguments: ``packet`` (in): the request; ``options`` (in): the fields of ``DHCP_SERVER_OPTIONS`` as attributes,
+        like ``options.machine_name``, and every option by name or code; ``exchange`` (in, out): ``exchange.classes``.
+    May: put the client into classes: ``exchange.classes.add("phones")``. The options can't be changed here.
     C: ``DWORD DhcpHandleOptionsHook(LPBYTE Packet, DWORD PacketSize, LPVOID Reserved, LPVOID PktContext,
         LPDHCP_SERVER_OPTIONS ServerOptions)``
     """
@@ -137,8 +137,9 @@ def dhcp_handle_options(packet: Packet, options: Options, exchange: Exchange) ->
 def dhcp_delete_client(address: IPv4Address, hardware_address: bytes) -> Awaitable[None] | None:
     """A lease is about to end.
 
-    Fires: just before an active lease is taken from its client: it was released or declined, or it expired. An
-        ``async`` implementation is begun after that, before the next packet of the same client.
+    Fires: just before an active lease is taken from its client: it was released or declined, it expired, or an
+        administrator deleted it. An ``async`` implementation is begun after that, before the next packet of the same
+        client. For a lease whose renewal is still being committed, it comes before the ``dhcp_address_offer`` of that.
     Arguments: ``address`` (in); ``hardware_address`` (in): the client's, as octets.
     May: watch.
     C: ``DWORD DhcpDeleteClientHook(DWORD IpAddress, LPBYTE HwAddress, ULONG HwAddressLength, DWORD Reserved,

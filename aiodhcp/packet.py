@@ -136,6 +136,7 @@ class Packet(dpkt.dhcp.DHCP):  # type: ignore[misc]
     Attributes:
         options: the options by name or code, typed on demand.
         raw: the bytes it was decoded from; empty for one made here. Edits don't change it.
+        overload: option 52 as it came, which is not among the options: laying them out makes it anew.
 
     Raises:
         DecodeError: ``data`` is not a DHCP message; see ``scan_options``.
@@ -143,18 +144,26 @@ class Packet(dpkt.dhcp.DHCP):  # type: ignore[misc]
 
     options: Options
     raw: bytes
+    overload: bytes
 
     def __init__(self, data: bytes | None = None, /, **fields: Any) -> None:
         if data is not None:
             super().__init__(bytes(data))
             return
         options = fields.pop("options", {})
-        self.raw = b""
+        self.raw = self.overload = b""
         self.options = Options()
         super().__init__(**fields)
         for option, value in options.items():
             self.options[option] = value
         self._arrived: tuple[Options, tuple[Any, ...]] | None = None
+
+    @classmethod
+    def deferred(cls, raw: bytes) -> Packet:
+        """``Packet(raw)`` of octets that are known to be a DHCP message: decoded when something of it is looked at."""
+        packet = _Deferred.__new__(_Deferred)
+        packet.__dict__["raw"] = raw
+        return packet
 
     def unpack(self, buf: bytes) -> None:
         """Decode ``buf`` into this packet: dpkt's part of ``Packet(data)``."""
@@ -166,7 +175,8 @@ class Packet(dpkt.dhcp.DHCP):  # type: ignore[misc]
         self.raw = buf
         self.options = Options(raw)
         self.chaddr: bytes = bytes(self.chaddr)[: self.hln]
-        for name, _ in _OVERLOADED.get(raw.pop(OVERLOAD, b""), ()):
+        self.overload = raw.pop(OVERLOAD, b"")
+        for name, _ in _OVERLOADED.get(self.overload, ()):
             setattr(self, name, b"")
         self.data = b""
         self._arrived = self.options, _fixed_fields(self)
@@ -280,4 +290,39 @@ class Packet(dpkt.dhcp.DHCP):  # type: ignore[misc]
         return f"<Packet {name} xid={self.xid:08x} chaddr={self.hardware_address} {self.options!r}>"
 
 
+class _Undecoded:
+    """What a packet does that nobody has looked at: with the first look it becomes a ``Packet``."""
+
+    __slots__ = ()
+    raw: bytes
+
+    def __getattr__(self, name: str) -> Any:
+        # Only what the instance doesn't have comes here: everything but ``raw``.
+        self._decode()
+        return getattr(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._decode()
+        setattr(self, name, value)
+
+    def _decode(self) -> None:
+        object.__setattr__(self, "__class__", Packet)
+        dpkt.Packet.__init__(self, self.raw)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Packet, (self.raw,)
+
+    @property
+    def changed(self) -> bool:
+        """Whether it differs from what was decoded: it can't."""
+        return False
+
+    @property
+    def hardware_address(self) -> str:
+        """``chaddr`` for people, without decoding the rest."""
+        return self.raw[28 : 28 + self.raw[2]].hex(":")
+
+
+# Past dpkt's metaclass, which would give it slots of its own, so that it couldn't become a ``Packet``.
+_Deferred: Final[type[Packet]] = type.__new__(type(Packet), "Packet", (_Undecoded, Packet), {"__slots__": ()})
 _fixed_fields: Any = attrgetter(*[name for name, *_ in dpkt.dhcp.DHCP.__hdr__])

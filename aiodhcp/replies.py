@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from aiodhcp.constants import (
     BOOTP_MINIMUM_LENGTH,
+    BOOTP_REPLY,
     BROADCAST_ADDRESS,
     BROADCAST_FLAG,
     CLIENT_PORT,
@@ -22,7 +23,8 @@ from aiodhcp.constants import (
 )
 from aiodhcp.exchange import Answer, Exchange
 from aiodhcp.packet import FIXED_FIELDS, MESSAGE_TYPE, encode_options, option_bytes
-from aiodhcp.subnets import Config, Parameters, Pool, Reservation, Subnet
+from aiodhcp.parameters import Parameters
+from aiodhcp.subnets import Config, Pool, Reservation, Subnet
 
 __all__ = ["Replies"]
 
@@ -36,6 +38,9 @@ IP_AND_UDP: Final = 28
 SMALLEST, LARGEST = 576, 1500
 LEAST_ROOM: Final = 64
 """Octets of the options field that are kept from what is to be echoed: message type, server identifier and times."""
+
+BOOTP_LEAST_ROOM: Final = 8
+"""The same of a reply to a BOOTP client, which has none of these: enough for a subnet mask."""
 
 _ADDRESS: Final = struct.Struct("!I")
 
@@ -100,9 +105,10 @@ class Replies:
     def encode(self, exchange: Exchange) -> bytes:
         """The reply, 300 octets at least (RFC 951), its options in the order the client asked for them."""
         received = exchange.received
-        largest = _maximum(received.get(MAXIMUM_SIZE))
-        echo = _echo(received, largest - MINIMUM_LENGTH - LEAST_ROOM)
         kind = exchange.reply_type
+        largest = _bootp_maximum(exchange) if kind == BOOTP_REPLY else _maximum(received.get(MAXIMUM_SIZE))
+        least = BOOTP_LEAST_ROOM if kind == BOOTP_REPLY else LEAST_ROOM
+        echo = _echo(received, largest - MINIMUM_LENGTH - least)
         if kind == _NAK:
             plan = Plan(0, _names("", ""), _nak(exchange))
         else:
@@ -130,7 +136,7 @@ class Replies:
                     0,
                     # RFC 2131 §4.3.2: the relay agent must broadcast a NAK.
                     exchange.flags | BROADCAST_FLAG if kind == _NAK and exchange.giaddr else exchange.flags,
-                    exchange.ciaddr if kind == _ACK else 0,
+                    exchange.ciaddr if kind in (_ACK, BOOTP_REPLY) else 0,
                     exchange.yiaddr,
                     plan.siaddr,
                     exchange.giaddr,
@@ -167,7 +173,13 @@ class Replies:
         parameters = self.parameters(exchange.subnet, exchange.pool, exchange.reservation, exchange.class_names)
         sname, file = parameters.server_name or "", parameters.boot_file or ""
         options = _options(exchange, parameters)
-        field, in_file, in_sname, left_out = encode_options(options, room, file=not file, sname=not sname)
+        field, in_file, in_sname, left_out = encode_options(
+            options,
+            room,
+            # Option 52 is of DHCP only.
+            file=not file and exchange.reply_type != BOOTP_REPLY,
+            sname=not sname and exchange.reply_type != BOOTP_REPLY,
+        )
         if left_out:
             self._warn(exchange, left_out)
         plan = Plan(parameters.next_server or 0, _names(sname, file, in_sname, in_file), field[:-1])
@@ -191,8 +203,10 @@ def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, byte
     """The options of a reply, the indispensable first (RFC 2131 §4.3.1, table 3)."""
     subnet, seconds = exchange.subnet, exchange.lease_time
     assert subnet is not None
-    options = [(MESSAGE_TYPE, bytes((exchange.reply_type,))), (SERVER_ID, _ADDRESS.pack(exchange.server_id))]
-    if seconds:
+    options = []
+    if exchange.reply_type != BOOTP_REPLY:
+        options += [(MESSAGE_TYPE, bytes((exchange.reply_type,))), (SERVER_ID, _ADDRESS.pack(exchange.server_id))]
+    if seconds and exchange.reply_type != BOOTP_REPLY:
         options.append((LEASE_TIME, _ADDRESS.pack(seconds)))
         if 3 <= seconds < INFINITE:
             # RFC 2131 §4.4.5: T1 before T2 before the end.
@@ -238,13 +252,18 @@ def _nak(exchange: Exchange) -> bytes:
         (
             option_bytes(MESSAGE_TYPE, bytes((_NAK,))),
             option_bytes(SERVER_ID, _ADDRESS.pack(exchange.server_id)),
-            option_bytes(MESSAGE, exchange.why.encode()),
+            option_bytes(MESSAGE, exchange.why.encode()[:255]),
         )
     )
 
 
 def _names(sname: str, file: str, in_sname: bytes = b"", in_file: bytes = b"") -> bytes:
     return (sname.encode() or in_sname).ljust(64, b"\0") + (file.encode() or in_file).ljust(128, b"\0") + MAGIC_COOKIE
+
+
+def _bootp_maximum(exchange: Exchange) -> int:
+    """A BOOTP client can take a reply as long as its request (RFC 1542 §2.1), and 300 octets in any case."""
+    return min(max(len(exchange.datagram.data), BOOTP_MINIMUM_LENGTH), LARGEST - IP_AND_UDP)
 
 
 def _maximum(size: bytes | None) -> int:

@@ -10,7 +10,16 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from aiodhcp.addresses import Addresses
-from aiodhcp.constants import BROADCAST_ADDRESS, INFINITE, AddressKind, AddressProblem, DropReason, MessageType
+from aiodhcp.constants import (
+    BOOTP_REPLY,
+    BROADCAST_ADDRESS,
+    INFINITE,
+    AddressKind,
+    AddressProblem,
+    ClientType,
+    DropReason,
+    MessageType,
+)
 from aiodhcp.errors import Dropped
 from aiodhcp.exchange import Datagram, Exchange, Interface
 from aiodhcp.leases import NEVER, Lease, LeaseState
@@ -21,6 +30,8 @@ __all__ = ["Rules", "refuse"]
 
 HOST_NAME: Final = 12
 REQUESTED_ADDRESS: Final = 50
+MOST_CONFLICTS: Final = 4
+"""Addresses found in use, one after the other, after which a client has to ask again."""
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
 _OFFER: Final = MessageType.OFFER
 _ACK: Final = MessageType.ACK
@@ -37,6 +48,10 @@ class Rules:
         addresses: what is known of every address.
         replies: what a client is told.
         delete_client: called before an active lease is taken from its client.
+        select_address: called with the address that a client without one is about to get; the one it gets. None if
+            nobody cares.
+        select_lease_time: called when ``exchange.lease_time`` is known, which it may change, or refuse the client by
+            ``exchange.refusal``. None if nobody cares.
     """
 
     def __init__(
@@ -45,15 +60,21 @@ class Rules:
         addresses: Addresses,
         replies: Replies,
         delete_client: Callable[[Exchange, Lease], None],
+        select_address: Callable[[Exchange, int], int] | None = None,
+        select_lease_time: Callable[[Exchange], None] | None = None,
     ) -> None:
         self.config = config
         self.addresses = addresses
         self.leases = addresses.leases
         self.replies = replies
         self._delete_client = delete_client
+        self._select_address = select_address
+        self._select_lease_time = select_lease_time
+        self._denied = frozenset(each.name for each in config.classes if each.deny)
         self._local: dict[Interface, tuple[Subnet, ...]] = {}
         self._server_ids: dict[tuple[Interface, Subnet], int] = {}
         self._messages: Final[dict[int, Callable[[Exchange], None]]] = {
+            0: self._bootp,
             MessageType.DISCOVER: self._discover,
             MessageType.REQUEST: self._request,
             MessageType.DECLINE: self._decline,
@@ -70,9 +91,40 @@ class Rules:
         message = self._messages.get(exchange.message_type)
         if message is None:
             raise Dropped(DropReason.INVALID, f"message type {exchange.message_type} is not for a server")
-        if exchange.datagram.interface not in self._local:
-            self.serve([*self._local, exchange.datagram.interface])
+        if self._denied and not self._denied.isdisjoint(exchange.class_names):
+            denied = ", ".join(sorted(self._denied & exchange.class_names))
+            raise Dropped(DropReason.UNAUTH, f"clients of class {denied} are not served")
+        if exchange.refusal:
+            self._refuse_as_told(exchange)
+            return
         message(exchange)
+
+    def place(self, exchange: Exchange) -> None:
+        """Find the subnet of the client, for plugins to look at before the decision."""
+        exchange.placed = True
+        exchange.subnet = self._find_subnet(exchange)
+
+    def look_up(self, exchange: Exchange) -> bool:
+        """Find the reservation of the client in its subnet. Whether there is none."""
+        assert exchange.subnet is not None
+        exchange.reservation = _reservation(exchange, exchange.subnet)
+        return exchange.reservation is None
+
+    def is_unknown(self, exchange: Exchange) -> bool:
+        """Whether the client has neither a reservation nor a lease, of whatever state, in its subnet."""
+        subnet = exchange.subnet
+        assert subnet is not None
+        return exchange.reservation is None and self.leases.find(exchange.client, subnet.first, subnet.last) is None
+
+    def _refuse_as_told(self, exchange: Exchange) -> None:
+        """A plugin refused the client."""
+        self._choose_subnet(exchange)
+        self.addresses.withdraw(exchange.client)
+        self._check_server(exchange)
+        if exchange.message_type != MessageType.REQUEST:
+            raise Dropped(DropReason.UNAUTH, exchange.refusal)
+        address = exchange.ciaddr or _address(exchange, REQUESTED_ADDRESS)
+        refuse(exchange, address, exchange.refusal)
 
     def serve(self, interfaces: Iterable[Interface]) -> None:
         """These are the interfaces, and no others: their addresses are ours, which no client gets."""
@@ -85,27 +137,101 @@ class Rules:
 
     def _discover(self, exchange: Exchange) -> None:
         """RFC 2131 §4.3.1."""
+        if exchange.conflicts >= MOST_CONFLICTS:
+            raise Dropped(DropReason.NOADDRESS, f"{exchange.conflicts} addresses in a row are in use")
         subnet = self._choose_subnet(exchange)
         now = exchange.now
         self.addresses.lapse(now)
         requested = _address(exchange, REQUESTED_ADDRESS)
         address = self._choose_address(exchange, subnet, requested)
-        if address is None and not exchange.giaddr:
-            for other in self._local[exchange.interface]:
-                if address is None and other is not subnet:
-                    self._enter(exchange, other)
-                    address = self._choose_address(exchange, other, requested)
-        if address is None:
-            raise Dropped(DropReason.NOADDRESS, f"no free address in {subnet}")
         subnet = exchange.subnet or subnet
-        self.addresses.offer(exchange.client, subnet, address, now)
-        self._grant(exchange, subnet, address)
+        doubtful = subnet.conflict_probe != "off" and self._is_doubtful(exchange, subnet, address)
+        self.addresses.offer(exchange.client, address, now)
+        try:
+            self._grant(exchange, subnet, address)
+        except Dropped:
+            self.addresses.withdraw(exchange.client)
+            raise
+        if doubtful:
+            exchange.probe = address
         exchange.reply_type = _OFFER
 
-    def _choose_address(self, exchange: Exchange, subnet: Subnet, requested: int) -> int | None:
+    def _choose_address(self, exchange: Exchange, subnet: Subnet, requested: int = 0) -> int:
+        """The address that a client gets that has none; ``exchange.subnet`` may be another one afterwards."""
+        found = self._free_address(exchange, subnet, requested)
+        if found is None and not exchange.giaddr and not exchange.subnet_from:
+            for other in self._local[exchange.interface]:
+                if found is None and other is not subnet:
+                    self._enter(exchange, other)
+                    found = self._free_address(exchange, other, requested)
+        if found is None:
+            raise Dropped(DropReason.NOADDRESS, f"no free address in {subnet}")
+        address, exchange.address_from = found
+        if self._select_address is None:
+            return address
+        # It was taken from the free ones: they have it again, if the plugin chooses another or none.
+        chosen = -1
+        try:
+            chosen = self._select_address(exchange, address)
+        finally:
+            if chosen != address:
+                self.addresses.give_back(address)
+        return chosen
+
+    def _free_address(self, exchange: Exchange, subnet: Subnet, requested: int) -> tuple[int, str] | None:
         return self.addresses.choose(
             exchange.client, subnet, exchange.reservation, requested, exchange.now, exchange.giaddr
         )
+
+    def _is_doubtful(self, exchange: Exchange, subnet: Subnet, address: int) -> bool:
+        """Whether an address has to be asked for before it is offered: not if the client has it, or was offered it,
+        and not if it is reserved, because it would get no other.
+        """
+        before = self.addresses.offer_of(exchange.client, subnet)
+        lease, reservation = exchange.lease_before, exchange.reservation
+        return not (
+            (before is not None and before.address == address)
+            or (lease is not None and lease.address == address and lease.holds(exchange.now))
+            or (reservation is not None and reservation.address == address)
+        )
+
+    def conflict(self, exchange: Exchange, why: str) -> Lease:
+        """The address that was to be offered is in use by somebody else; nobody gets it for a while.
+
+        Returns:
+            what is known of it from now on.
+        """
+        address = exchange.probe
+        self.addresses.withdraw(exchange.client, taken=True)
+        declined = self.addresses.decline(address, 0, b"", exchange.now)
+        exchange.problem, exchange.problem_address = AddressProblem.CONFLICT, address
+        exchange.conflicts += 1
+        exchange.probe = exchange.reply_type = exchange.yiaddr = exchange.lease_time = 0
+        exchange.why = f"{_dotted(address)} is in use: {why}"
+        return declined
+
+    def _bootp(self, exchange: Exchange) -> None:
+        """A BOOTP client, which has no message types, no leases and no second message (RFC 951 §7.3, RFC 1534 §2)."""
+        if exchange.client_type == ClientType.DHCP:
+            raise Dropped(DropReason.INVALID, "message type 0 is not for a server")
+        if self.config.bootp == "no":
+            raise Dropped(DropReason.INVALID, "no message type, and BOOTP is not answered")
+        subnet = self._choose_subnet(exchange)
+        if exchange.ciaddr:
+            # It knows its address, and wants to boot.
+            exchange.pool = subnet.pool(exchange.ciaddr)
+            exchange.reply_type = BOOTP_REPLY
+            return
+        reservation = exchange.reservation
+        if self.config.bootp == "reserved" and (reservation is None or reservation.address is None):
+            raise Dropped(DropReason.UNAUTH, "a BOOTP client without a reserved address")
+        self.addresses.lapse(exchange.now)
+        address = self._choose_address(exchange, subnet)
+        if self.config.bootp == "reserved" and reservation is not None and address != reservation.address:
+            self.addresses.give_back(address)
+            raise Dropped(DropReason.NOADDRESS, "the address reserved for the BOOTP client is not available")
+        self._ack(exchange, exchange.subnet or subnet, address)
+        exchange.reply_type = BOOTP_REPLY
 
     def _request(self, exchange: Exchange) -> None:
         """RFC 2131 §4.3.2: which of the four it is, table 4 tells."""
@@ -185,19 +311,9 @@ class Rules:
         ):
             raise Dropped(DropReason.INVALID, f"declines {_dotted(address)}, which it neither has nor was offered")
         self.addresses.withdraw(exchange.client)
-        now = int(exchange.now)
         if lease is not None and lease.address == address and lease.holds(exchange.now):
             self._delete_client(exchange, lease)
-        declined = Lease(
-            address,
-            b"",
-            exchange.htype,
-            exchange.chaddr,
-            LeaseState.DECLINED,
-            now,
-            now + self.config.decline_time,
-        )
-        self.addresses.leases.put(declined)
+        declined = self.addresses.decline(address, exchange.htype, exchange.chaddr, exchange.now)
         exchange.changes = [declined]
         exchange.lease_after = declined
         exchange.problem, exchange.problem_address = AddressProblem.DECLINE, address
@@ -228,23 +344,29 @@ class Rules:
 
     def _choose_subnet(self, exchange: Exchange) -> Subnet:
         """The subnet of the client's link; with it the reservation, the lease and the server identifier."""
-        datagram = exchange.datagram
-        interface = datagram.interface
-        subnet: Subnet | None
-        if exchange.giaddr:
-            subnet = self.config.subnet_of_relay(exchange.giaddr)
-        else:
-            subnet = self._on_link(exchange, self._local[interface])
+        subnet = exchange.subnet if exchange.placed else self._find_subnet(exchange)
         if subnet is None:
-            where = f"relay agent {_dotted(exchange.giaddr)}" if exchange.giaddr else f"interface {interface.name}"
+            where = f"interface {exchange.interface.name}"
+            if exchange.giaddr:
+                where = f"relay agent {_dotted(exchange.giaddr)}"
             raise Dropped(DropReason.NO_SUBNETS, f"no subnet for {where}")
         self._enter(exchange, subnet)
         return subnet
 
+    def _find_subnet(self, exchange: Exchange) -> Subnet | None:
+        if exchange.giaddr:
+            return self.config.subnet_of_relay(exchange.giaddr)
+        interface = exchange.datagram.interface
+        if interface not in self._local:
+            self.serve([*self._local, interface])
+        return self._on_link(exchange, self._local[interface])
+
     def _enter(self, exchange: Exchange, subnet: Subnet) -> None:
         """The client is in ``subnet``: what is known of it there."""
+        looked_up = exchange.looked_up
+        if looked_up is None or subnet is not exchange.subnet:
+            exchange.reservation = _reservation(exchange, subnet)
         exchange.subnet = subnet
-        exchange.reservation = _reservation(exchange, subnet)
         exchange.lease_before = self.leases.find(exchange.client, subnet.first, subnet.last)
         exchange.server_id = self.config.server_id or self._own_address(exchange.datagram, subnet)
 
@@ -304,10 +426,19 @@ class Rules:
         exchange.yiaddr = address
         exchange.pool = subnet.pool(address)
         parameters = self.replies.parameters(subnet, exchange.pool, exchange.reservation, exchange.class_names)
-        exchange.lease_time = self.replies.lease_time(parameters, exchange.received.get(LEASE_TIME))
+        if exchange.message_type:
+            exchange.lease_time = self.replies.lease_time(parameters, exchange.received.get(LEASE_TIME))
+            if self._select_lease_time is not None:
+                self._select_lease_time(exchange)
+        else:
+            exchange.lease_time = INFINITE
 
     def _ack(self, exchange: Exchange, subnet: Subnet, address: int) -> None:
         self._grant(exchange, subnet, address)
+        if exchange.refusal:
+            refuse(exchange, address, exchange.refusal)
+            return
+        exchange.address_from = exchange.address_from or "asked for by the client"
         now, seconds, known = int(exchange.now), exchange.lease_time, exchange.lease_before
         renewal = known is not None and known.address == address and known.holds(exchange.now)
         hostname = exchange.received.get(HOST_NAME)
@@ -336,7 +467,7 @@ class Rules:
 def refuse(exchange: Exchange, address: int, why: str) -> None:
     """Answer with a NAK (RFC 2131 §4.3.2)."""
     exchange.reply_type = MessageType.NAK
-    exchange.yiaddr = 0
+    exchange.yiaddr = exchange.lease_time = 0
     exchange.why = why
     exchange.problem, exchange.problem_address = AddressProblem.NACKED, address
 

@@ -4,136 +4,22 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal
 
-from aiodhcp.constants import INFINITE
-from aiodhcp.options import Options, definition
+from aiodhcp.parameters import NOTHING_SAID, AddressLike, Parameters, address_number
 
-__all__ = ["Class", "Config", "Parameters", "Pool", "Reservation", "Subnet"]
+__all__ = ["Class", "Config", "Pool", "Reservation", "Subnet"]
 
-AddressLike: TypeAlias = int | str | IPv4Address
-"""An IPv4 address as it may be given: a number, dotted, or an object."""
-
-ENGINE_OPTIONS: Final = {
-    50: "the client's",
-    51: "set lease-time",
-    52: "made where a message needs it",
-    53: "made by the server",
-    54: "set server-id",
-    55: "the client's",
-    57: "the client's",
-    58: "set renewal-time",
-    59: "set rebinding-time",
-    61: "the client's",
-    82: "the relay agent's",
-}
-"""Options that the protocol owns: configuring them as options is an error, and the value says what to do instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """What a client may be told, at any level: server, class, subnet, pool, reservation. None: not said here.
-
-    Attributes:
-        options: by code or name; typed values or octets (see ``aiodhcp.options``). Kept as code to octets.
-        lease_time, min_lease_time, max_lease_time: seconds; 4294967295 is for ever.
-        renewal_time, rebinding_time: T1 and T2 in seconds (RFC 2131 §4.4.5); a half and seven eighths of the
-            lease time where not said.
-        next_server: ``siaddr``, the TFTP server, as an integer or a dotted string.
-        server_name: ``sname``, at most 63 octets.
-        boot_file: ``file``, at most 127 octets.
-
-    Raises:
-        ValueError: a value is out of range; the message starts with the name of the parameter.
-    """
-
-    options: Mapping[int, bytes] = field(default_factory=dict)
-    lease_time: int | None = None
-    min_lease_time: int | None = None
-    max_lease_time: int | None = None
-    renewal_time: int | None = None
-    rebinding_time: int | None = None
-    next_server: int | None = None
-    server_name: str | None = None
-    boot_file: str | None = None
-
-    if TYPE_CHECKING:  # what it takes, which is more than what it keeps
-
-        def __init__(
-            self,
-            options: Mapping[int, Any] | Mapping[str, Any] = ...,
-            lease_time: int | None = None,
-            min_lease_time: int | None = None,
-            max_lease_time: int | None = None,
-            renewal_time: int | None = None,
-            rebinding_time: int | None = None,
-            next_server: AddressLike | None = None,
-            server_name: str | None = None,
-            boot_file: str | None = None,
-        ) -> None: ...
-
-    def __post_init__(self) -> None:
-        _set(self, "options", MappingProxyType(encode_settings(self.options)))
-        for name in ("lease_time", "min_lease_time", "max_lease_time", "renewal_time", "rebinding_time"):
-            seconds = getattr(self, name)
-            if seconds is not None and not (isinstance(seconds, int) and 1 <= seconds <= INFINITE):
-                raise ValueError(f"{name}: expected 1 to {INFINITE} seconds, got {seconds!r}")
-        if (self.min_lease_time or 1) > (self.max_lease_time or INFINITE):
-            raise ValueError(
-                f"min_lease_time: expected at most max-lease-time, {self.max_lease_time}, got {self.min_lease_time}"
-            )
-        if self.next_server is not None:
-            try:
-                _set(self, "next_server", _address(self.next_server))
-            except ValueError as error:
-                raise ValueError(f"next_server: {error}") from None
-        for name, room in (("server_name", 63), ("boot_file", 127)):
-            text = getattr(self, name)
-            if text is not None and len(text.encode()) > room:
-                raise ValueError(f"{name}: expected at most {room} octets, got {len(text.encode())}")
-
-    def under(self, specific: Parameters) -> Parameters:
-        """These, where ``specific`` does not say otherwise."""
-        said: dict[str, Any] = {}
-        for each in fields(self):
-            value = getattr(specific, each.name)
-            said[each.name] = getattr(self, each.name) if value is None else value
-        said["options"] = {**self.options, **specific.options}
-        if (said["min_lease_time"] or 1) > (said["max_lease_time"] or INFINITE):
-            # Each limit is right where it was said: the less specific one gives way.
-            said["max_lease_time" if specific.max_lease_time is None else "min_lease_time"] = None
-        return Parameters(**said)
-
-
-def encode_settings(options: Mapping[int, Any] | Mapping[str, Any]) -> dict[int, bytes]:
-    """Configured options as octets by code.
-
-    Raises:
-        ValueError: an unknown name, a value that the option can't have, an option that is not for configuring.
-    """
-    encoded = Options()
-    for option, value in options.items():
-        try:
-            encoded[option] = value
-        except ValueError as error:
-            raise ValueError(f"options.{option}: {error}") from None
-        code = definition(option).code
-        if code in ENGINE_OPTIONS:
-            raise ValueError(f"options.{option}: can't be set as an option: {ENGINE_OPTIONS[code]}")
-    return encoded.raw
+Probe = Literal["off", "auto", "arp", "icmp"]
+Bootp = Literal["no", "reserved", "dynamic"]
 
 
 def _set(instance: object, name: str, value: object) -> None:
     object.__setattr__(instance, name, value)
-
-
-def _address(value: int | str | IPv4Address) -> int:
-    return int(IPv4Address(value))
 
 
 def parse_range(text: str) -> tuple[int, int]:
@@ -143,12 +29,12 @@ def parse_range(text: str) -> tuple[int, int]:
         ValueError: it is none of these.
     """
     if "-" in text:
-        first, last = (_address(part.strip()) for part in text.split("-", 1))
+        first, last = (address_number(part.strip()) for part in text.split("-", 1))
         return _range((first, last))
     if "/" in text:
         network = IPv4Network(text.strip())
         return int(network.network_address), int(network.broadcast_address)
-    return _address(text.strip()), _address(text.strip())
+    return address_number(text.strip()), address_number(text.strip())
 
 
 def _range(value: str | tuple[int, int]) -> tuple[int, int]:
@@ -170,7 +56,7 @@ class Pool:
     """
 
     range: tuple[int, int]
-    parameters: Parameters = Parameters()
+    parameters: Parameters = NOTHING_SAID
     exclude: Sequence[tuple[int, int]] = ()
     ranges: tuple[tuple[int, int], ...] = field(init=False, default=())
 
@@ -221,7 +107,7 @@ class Reservation:
     hardware_address: bytes | None = None
     client_id: bytes | None = None
     address: int | None = None
-    parameters: Parameters = Parameters()
+    parameters: Parameters = NOTHING_SAID
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
 
@@ -245,7 +131,7 @@ class Reservation:
                 raise ValueError(f"{name}: expected {low} to {high} octets like '02:00:00:00:00:01', got {value!r}")
             _set(self, name, octets)
         if self.address is not None:
-            _set(self, "address", _address(self.address))
+            _set(self, "address", address_number(self.address))
 
 
 def _octets(text: str) -> bytes | None:
@@ -261,10 +147,17 @@ def _octets(text: str) -> bytes | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Class:
-    """Clients of a kind. A hook says who belongs to it (``exchange.classes.add(name)``)."""
+    """Clients of a kind. A hook says who belongs to it (``exchange.classes.add(name)``).
+
+    Attributes:
+        name: what hooks call it.
+        parameters: for the clients in it.
+        deny: whether they are not served at all (UNAUTH).
+    """
 
     name: str
-    parameters: Parameters = Parameters()
+    parameters: Parameters = NOTHING_SAID
+    deny: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,6 +171,9 @@ class Subnet:
         parameters: for every client here.
         interfaces: names of the interfaces it is on; empty means those that have an address in it.
         relays: addresses of relay agents that stand for it, besides those that lie in it.
+        conflict_probe: whether an address is asked for on the network before it is offered: "arp" on the link, "icmp"
+            by an echo request, "auto" by ARP or, where there is a relay agent between, by ICMP, or "off".
+        probe_timeout: seconds to wait for an answer.
 
     Raises:
         ValueError: something lies outside of the network, overlaps, or is reserved twice.
@@ -286,9 +182,11 @@ class Subnet:
     network: IPv4Network
     pools: Sequence[Pool] = ()
     reservations: Sequence[Reservation] = ()
-    parameters: Parameters = Parameters()
+    parameters: Parameters = NOTHING_SAID
     interfaces: Sequence[str] = ()
     relays: Sequence[int] = ()
+    conflict_probe: Probe = "off"
+    probe_timeout: float = 0.5
     first: int = field(init=False, default=0)
     last: int = field(init=False, default=0)
 
@@ -302,6 +200,8 @@ class Subnet:
             parameters: Parameters = ...,
             interfaces: Sequence[str] = (),
             relays: Sequence[AddressLike] = (),
+            conflict_probe: Probe = "off",
+            probe_timeout: float = 0.5,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -312,7 +212,11 @@ class Subnet:
         _set(self, "pools", tuple(each if isinstance(each, Pool) else Pool(each) for each in self.pools))
         _set(self, "reservations", tuple(self.reservations))
         _set(self, "interfaces", tuple(self.interfaces))
-        _set(self, "relays", tuple(_address(relay) for relay in self.relays))
+        _set(self, "relays", tuple(address_number(relay) for relay in self.relays))
+        if self.conflict_probe not in ("off", "auto", "arp", "icmp"):
+            raise ValueError(f"conflict_probe: expected 'off', 'auto', 'arp' or 'icmp', got {self.conflict_probe!r}")
+        if not 0 < self.probe_timeout <= 10:
+            raise ValueError(f"probe_timeout: expected more than 0 and at most 10 seconds, got {self.probe_timeout!r}")
         self._check_pools()
         self._check_reservations()
 
@@ -406,19 +310,22 @@ class Config:
         server_id: the server identifier (option 54), also as a dotted string; None takes the address of the
             interface, or the one that the relay agent sent to.
         offer_time: seconds for which an offered address is kept (RFC 2131 §3.1, step 2).
-        decline_time: seconds of probation of a declined address.
+        decline_time: seconds of probation of a declined address, or of one that was found in use.
+        bootp: which BOOTP clients get an address: "no" for none, "reserved" for those that have a reservation, or
+            "dynamic" for all: for ever, because BOOTP knows no leases (RFC 1534 §2).
 
     Raises:
         ValueError: subnets overlap, or a class is named twice.
     """
 
     subnets: Sequence[Subnet] = ()
-    parameters: Parameters = Parameters()
+    parameters: Parameters = NOTHING_SAID
     classes: Sequence[Class] = ()
     authoritative: bool = False
     server_id: int | None = None
     offer_time: int = 60
     decline_time: int = 24 * 3600
+    bootp: Bootp = "reserved"
     _sorted: Sequence[Subnet] = field(init=False, default=())
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
@@ -432,6 +339,7 @@ class Config:
             server_id: AddressLike | None = None,
             offer_time: int = 60,
             decline_time: int = 24 * 3600,
+            bootp: Bootp = "reserved",
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -439,7 +347,9 @@ class Config:
         _set(self, "classes", tuple(self.classes))
         _set(self, "parameters", DEFAULTS.under(self.parameters))
         if self.server_id is not None:
-            _set(self, "server_id", _address(self.server_id))
+            _set(self, "server_id", address_number(self.server_id))
+        if self.bootp not in ("no", "reserved", "dynamic"):
+            raise ValueError(f"bootp: expected 'no', 'reserved' or 'dynamic', got {self.bootp!r}")
         ordered = sorted(self.subnets, key=lambda subnet: subnet.first)
         for one, two in pairwise(ordered):
             if two.first <= one.last:

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from aiodhcp.addresses import Addresses, Offer
 from aiodhcp.leases import NEVER, Lease, LeaseState
-from aiodhcp.subnets import Config, Parameters, Pool, Reservation, Subnet
+from aiodhcp.parameters import Parameters
+from aiodhcp.subnets import Config, Pool, Reservation, Subnet
 
 ACTIVE, RELEASED, EXPIRED, DECLINED = LeaseState
 NET, OTHER = int(IPv4Address("192.0.2.0")), int(IPv4Address("198.51.100.0"))
@@ -47,14 +48,15 @@ class Asking:
         return self.subnet.reservation(client, b"")
 
     def choose(self, client: bytes, requested: int = 0, now: float = 0, giaddr: int = 0) -> int | None:
-        found = self.addresses.choose(client, self.subnet, self.reservation(client), NET + requested, now, giaddr)
-        return None if found is None else found - NET
+        reservation = self.reservation(client)
+        found = self.addresses.choose(client, self.subnet, reservation, NET + requested, now, giaddr)
+        return None if found is None else found[0] - NET
 
     def discover(self, client: bytes, requested: int = 0, now: float = 0, giaddr: int = 0) -> int | None:
         """Choose and offer."""
         host = self.choose(client, requested, now, giaddr)
         if host is not None:
-            self.addresses.offer(client, self.subnet, NET + host, now)
+            self.addresses.offer(client, NET + host, now)
         return host
 
     def may_have(self, client: bytes, host: int, now: float = 0) -> bool:
@@ -90,7 +92,7 @@ def test_first_the_reserved_address() -> None:
 
 def test_then_what_was_offered_already() -> None:
     server = asking(known=[lease(10, A, state=RELEASED)])
-    server.addresses.offer(A, server.subnet, NET + 12, 0)
+    server.addresses.offer(A, NET + 12, 0)
     assert server.choose(A, requested=11) == 12
 
 
@@ -134,11 +136,11 @@ def test_not_its_own_while_it_is_declined() -> None:
 def test_not_what_was_offered_in_another_network() -> None:
     server = asking()
     subnet, other = server.addresses.config.subnets
-    server.addresses.offer(A, other, OTHER + 11, 0)
+    server.addresses.offer(A, OTHER + 11, 0)
     assert server.offered(A) is None
     assert server.discover(A) == 10
     assert server.addresses.offer_of(A, other) is None
-    assert server.addresses.offer_of(A, subnet) == Offer(NET + 10, subnet, 60)
+    assert server.addresses.offer_of(A, subnet) == Offer(NET + 10, 60)
 
 
 # ── reservations, and the server itself ──
@@ -161,7 +163,7 @@ def test_a_reserved_address_need_not_be_in_a_pool() -> None:
 def test_a_reservation_without_an_address_leaves_the_choice() -> None:
     server = asking()
     reservation = Reservation(client_id=A)
-    assert server.addresses.choose(A, server.subnet, reservation, 0, 0) == NET + 10
+    assert server.addresses.choose(A, server.subnet, reservation, 0, 0) == (NET + 10, "never used before")
 
 
 def test_a_reserved_address_comes_when_it_is_free() -> None:
@@ -270,7 +272,7 @@ def test_an_offer_is_refreshed() -> None:
 def test_another_offer_takes_the_place_of_the_first() -> None:
     server = asking((10, 10))
     server.discover(A)
-    server.addresses.offer(A, server.addresses.config.subnets[1], OTHER + 10, 0)
+    server.addresses.offer(A, OTHER + 10, 0)
     assert server.offered(A) is None
     assert server.discover(B) == 10
 
@@ -440,7 +442,7 @@ def test_one_pool_after_the_other() -> None:
 def test_a_subnet_without_pools_has_reservations_only() -> None:
     subnet = Subnet(IPv4Network("192.0.2.0/24"), reservations=[Reservation(client_id=A, address=NET + 5)])
     addresses = Addresses(Config([subnet]))
-    assert addresses.choose(A, subnet, subnet.reservations[0], 0, 0) == NET + 5
+    assert addresses.choose(A, subnet, subnet.reservations[0], 0, 0) == (NET + 5, "reserved for the client")
     assert addresses.choose(B, subnet, None, NET + 5, 0) is None
 
 
@@ -523,7 +525,8 @@ class Network(RuleBasedStateMachine):
         subnet = self.subnets[place]
         reservation = subnet.reservation(client, b"")
         giaddr = subnet.first + relay if relay else 0
-        address = self.addresses.choose(client, subnet, reservation, subnet.first + host, self.now, giaddr)
+        found = self.addresses.choose(client, subnet, reservation, subnet.first + host, self.now, giaddr)
+        address = None if found is None else found[0]
         if address is None:
             return
         assert address in subnet
@@ -532,7 +535,7 @@ class Network(RuleBasedStateMachine):
         assert address not in subnet.by_address or subnet.by_address[address] is reservation
         known = self.addresses.leases.get(address)
         assert known is None or known.state != DECLINED or known.expires <= self.now
-        self.addresses.offer(client, subnet, address, self.now)
+        self.addresses.offer(client, address, self.now)
         self.offers[client] = address
 
     @rule(client=clients, place=places, host=hosts, offered=st.booleans(), seconds=st.integers(1, 100))
@@ -609,7 +612,8 @@ class Network(RuleBasedStateMachine):
             for number in range(10):
                 asker = b"\1asker %d" % number
                 for subnet in self.subnets:
-                    address = self.addresses.choose(asker, subnet, None, 0, self.now)
+                    found = self.addresses.choose(asker, subnet, None, 0, self.now)
+                    address = None if found is None else found[0]
                     if address is not None:
                         self.addresses.enter(Lease(address, asker, 1, asker, ACTIVE, self.now, self.now + 10))
                         free.append(address)
@@ -618,3 +622,15 @@ class Network(RuleBasedStateMachine):
 
 TestNetwork = Network.TestCase
 TestNetwork.settings = settings(max_examples=60, stateful_step_count=40)
+
+
+def test_a_pool_of_two_configurations_ago_has_nothing_to_give():
+    """A packet on its way may still know it; those of the one before still give."""
+    subnets = [Subnet("192.0.2.0/24", [f"192.0.2.{first}-192.0.2.{first + 9}"]) for first in (10, 20, 30)]
+    addresses = Addresses(Config([subnets[0]]))
+    addresses.adopt(Config([subnets[1]]))
+    assert addresses.choose(A, subnets[0], None, 0, 0) == (NET + 10, "never used before")
+    addresses.adopt(Config([subnets[2]]))
+    assert addresses.choose(A, subnets[0], None, 0, 0) is None
+    assert addresses.choose(A, subnets[1], None, 0, 0) == (NET + 20, "never used before")
+    assert addresses.choose(A, subnets[2], None, 0, 0) == (NET + 30, "never used before")

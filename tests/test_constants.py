@@ -76,9 +76,9 @@ def test_numbers(name: str, number: int | bytes) -> None:
 
 
 def test_names_are_all_public() -> None:
-    assert sorted(constants.__all__) == sorted(
-        name for name in vars(constants) if name[0].isupper() and name != "Final" and name != "IntEnum"
-    )
+    imported = ("Final", "IntEnum")
+    names = [name for name in vars(constants) if name[0].isupper() and name not in imported]
+    assert sorted(constants.__all__) == sorted([*names, "message_name"])
     assert sorted(errors.__all__) == sorted(name for name in vars(errors) if name.endswith(("Error", "Dropped")))
 
 

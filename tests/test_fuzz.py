@@ -33,7 +33,7 @@ from aiodhcp import (
     Reservation,
     hookimpl,
 )
-from aiodhcp.constants import BROADCAST_ADDRESS, MAGIC_COOKIE
+from aiodhcp.constants import BOOTP_REPLY, BROADCAST_ADDRESS, MAGIC_COOKIE, message_name
 from aiodhcp.hooks import Hooks
 
 BATCH = 100
@@ -88,7 +88,7 @@ class Witness:
         assert exchange.finished
         reason = exchange.reason
         assert reason != DropReason.INTERNAL_ERROR, exchange.why
-        reply = MessageType(exchange.reply_type).name if exchange.reply_type else ""
+        reply = message_name(exchange.reply_type) if exchange.reply_type else ""
         self.outcomes[exchange.message_type, reply if reason is None else reason.name] += 1
         lease = exchange.lease_after
         if exchange.problem in (AddressProblem.RELEASE, AddressProblem.DECLINE):
@@ -110,8 +110,14 @@ class Witness:
 
     def check_reply(self, exchange: Exchange, reply: Packet) -> None:
         kind, received, options = exchange.reply_type, exchange.received, reply.options
-        assert (reply.op, reply.message_type, reply.xid, reply.giaddr) == (2, kind, exchange.xid, exchange.giaddr)
+        bootp = kind == BOOTP_REPLY
+        said = (reply.op, reply.message_type, reply.xid, reply.giaddr)
+        assert said == (2, None if bootp else kind, exchange.xid, exchange.giaddr)
         assert (reply.chaddr, reply.htype) == (exchange.chaddr, exchange.htype)
+        if bootp:
+            assert not {51, 52, 53, 54, 58, 59} & options.raw.keys()
+            assert len(exchange.answer.data) <= max(300, len(exchange.datagram.data))
+            return
         assert options["server-identifier"] in LINK_ADDRESSES
         assert bool(reply.yiaddr) == ("lease-time" in options)
         echoed = {code: received[code] for code in (61, 82) if received.get(code)}

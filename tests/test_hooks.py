@@ -1,6 +1,7 @@
 """The ten hooks: each fires when its docstring says and is told what its docstring says, ``def`` or ``async def``.
 
-How they are called is in test_hooks_calling.py, how plugins are taken in in test_hooks_loading.py.
+The server's own are in test_server_hooks.py. How they are called is in test_hooks_calling.py, how plugins are taken in
+in test_hooks_loading.py.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import inspect
 import logging
 import re
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
-from client import AsyncClient, Client, make_engine, make_subnet
+from client import AsyncClient, Client, conversation, make_engine, make_subnet
 from plugin_kit import plugin
 
 from aiodhcp import (
@@ -23,29 +25,20 @@ from aiodhcp import (
     ConfigError,
     ControlCode,
     DropReason,
+    LeaseState,
     MessageType,
     Parameters,
+    Plugin,
     hookimpl,
     hookspecs,
+    serverspecs,
 )
 from aiodhcp.constants import INFINITE
 from aiodhcp.hooks import Hooks
-
-TABLE = [
-    "DhcpControlHook",
-    "DhcpNewPktHook",
-    "DhcpPktDropHook",
-    "DhcpPktSendHook",
-    "DhcpAddressDelHook",
-    "DhcpAddressOfferHook",
-    "DhcpHandleOptionsHook",
-    "DhcpDeleteClientHook",
-    "DhcpExtensionHook",
-    "DhcpReservedHook",
-]
-"""DHCP_CALLOUT_TABLE of dhcpssdk.h, in its order."""
+from aiodhcp.hooktable import HOOKS
 
 SPECS = {name: spec for name, spec in vars(hookspecs).items() if hasattr(spec, "aiodhcp_spec")}
+SERVER_SPECS = {name: spec for name, spec in vars(serverspecs).items() if hasattr(spec, "aiodhcp_spec")}
 
 
 def awaited(function):
@@ -130,20 +123,47 @@ def client(recorder, clock) -> AsyncClient:
 # ── the specifications ──
 
 
-def test_the_hooks_are_the_slots_of_the_callout_table_in_its_order():
-    assert list(SPECS) == [re.sub("(?<=[a-z])(?=[A-Z])", "_", slot.removesuffix("Hook")).lower() for slot in TABLE]
-
-
-@pytest.mark.parametrize(("slot", "name"), list(zip(TABLE, SPECS, strict=True)))
-def test_each_hook_says_when_with_what_what_for_and_what_it_is_in_c(slot, name):
-    spec = SPECS[name]
+@pytest.mark.parametrize("name", [*SPECS, *SERVER_SPECS])
+def test_each_hook_says_when_with_what_and_what_for(name):
+    spec = {**SPECS, **SERVER_SPECS}[name]
     summary, _, rest = inspect.getdoc(spec).partition("\n\n")
-    assert summary.endswith(".")
-    assert re.findall(r"^(\w+):", rest, re.MULTILINE) == ["Fires", "Arguments", "May", "C"]
-    arguments, prototype = re.search(r"Arguments:(.*)May:.*C:(.*)", rest, re.DOTALL).groups()
-    assert slot in prototype
-    for argument in inspect.signature(spec).parameters:
-        assert f"``{argument}`` (in" in arguments
+    assert summary.endswith((".", "?"))
+    parts = re.findall(r"^(\w+):", rest, re.MULTILINE)
+    assert parts == ["Fires", "Arguments", "May", "C" if name in SPECS else "Verdicts"]
+    arguments = re.search(r"Arguments:(.*)^May:", rest, re.DOTALL | re.MULTILINE)[1]
+    assert re.findall(r"``(\w+)`` \(in", arguments) == list(inspect.signature(spec).parameters)
+
+
+@pytest.mark.parametrize("name", [*SPECS, *SERVER_SPECS])
+def test_what_a_hook_may_return_and_whether_it_may_wait_is_what_its_specification_says(name):
+    """The annotation is read as ``hooktable`` has it: ``def`` only without Awaitable, and its verdicts."""
+    said, calling = str(inspect.signature({**SPECS, **SERVER_SPECS}[name]).return_annotation), HOOKS[name]
+    if name not in ("dhcp_extension", "dhcp_reserved"):
+        assert calling.may_wait == ("Awaitable" in said)
+    named = set(re.findall(r"\b(Use|Nak|Drop|Packet)\b", said))
+    assert {each.__name__ for each in calling.verdicts} == named
+
+
+def test_every_hook_is_in_the_table_with_its_arguments():
+    assert list(HOOKS) == [*SPECS, *SERVER_SPECS]
+    for name, spec in {**SPECS, **SERVER_SPECS}.items():
+        assert set(HOOKS[name].arguments) == set(inspect.signature(spec).parameters)
+
+
+def test_every_hook_has_an_attribute():
+    hooks = Hooks()
+    for name in HOOKS:
+        if name not in ("dhcp_extension", "dhcp_reserved"):
+            assert getattr(hooks, name).name == name
+            assert not getattr(hooks, name)
+
+
+@pytest.mark.parametrize("name", [*SPECS, *SERVER_SPECS])
+def test_every_hook_has_a_test_that_is_called_like_it(name):
+    """Of both sets: here or in test_server_hooks.py."""
+    tests = Path(__file__).parent
+    source = (tests / "test_hooks.py").read_text() + (tests / "test_server_hooks.py").read_text()
+    assert re.search(rf"^(async )?def test_{name}\(", source, re.MULTILINE), f"no test_{name}"
 
 
 # ── the ten ──
@@ -198,7 +218,7 @@ async def test_dhcp_new_pkt_is_for_any_packet_that_can_be_decoded(client, record
     assert len(recorder.told("dhcp_new_pkt")) == 2
 
 
-async def test_dhcp_pkt_drop_of_a_packet_that_is_answered(client, recorder):
+async def test_dhcp_pkt_drop(client, recorder):
     await client.discover()
     assert recorder.hooks[-1] == "dhcp_pkt_drop"
     assert recorder.told("dhcp_pkt_drop") == [(client.exchange.packet, DropReason.PROCESSED, client.exchange)]
@@ -313,8 +333,8 @@ async def test_dhcp_handle_options(client, recorder):
     ((packet, options, exchange),) = recorder.told("dhcp_handle_options")
     assert recorder.hooks[:2] == ["dhcp_new_pkt", "dhcp_handle_options"]
     assert packet is exchange.packet is client.exchange.packet
-    assert options is packet.options
     assert options["host-name"] == "pc-17"
+    assert options.machine_name == b"pc-17"
 
 
 async def test_dhcp_delete_client(client, recorder, clock):
@@ -333,26 +353,53 @@ async def test_dhcp_delete_client(client, recorder, clock):
     ]
 
 
-def test_dhcp_extension_and_dhcp_reserved_are_never_called_and_who_implements_them_is_warned(clock, caplog):
-    class Eager:
-        @hookimpl
-        def dhcp_extension(self):
-            raise AssertionError("it was called")
+async def test_dhcp_delete_client_of_a_lease_that_an_administrator_deletes(client, recorder, clock):
+    address = (await client.join()).yiaddr
+    clock.advance(60)
+    deleted, pending = client.engine.delete(address, clock())
+    if pending is not None:
+        await pending
+    assert recorder.told("dhcp_delete_client") == [(IPv4Address("192.0.2.10"), b"\2\0\0\0\0\1")]
+    assert (deleted.client, deleted.state, deleted.expires) == (b"", LeaseState.RELEASED, clock())
+    assert client.engine.delete(address, clock()) == (None, None)
+    assert client.engine.delete(address + 1, clock()) == (None, None)
+    assert len(recorder.told("dhcp_delete_client")) == 1
 
-        @hookimpl
-        def dhcp_reserved(self):
-            raise AssertionError("it was called")
+
+async def test_dhcp_delete_client_is_not_for_a_probation_or_a_memory_that_an_administrator_ends(
+    client, recorder, clock
+):
+    address = (await client.join()).yiaddr
+    await client.decline()
+    recorder.calls.clear()
+    deleted, pending = client.engine.delete(address, clock())
+    assert (deleted.state, pending) == (LeaseState.RELEASED, None)
+    address = (await client.join()).yiaddr
+    await client.release()
+    recorder.calls.clear()
+    deleted, pending = client.engine.delete(address, clock())
+    assert (deleted.client, pending) == (b"", None)
+    assert recorder.calls == []
+
+
+def never_called_and_warned_of(hook: str, clock, caplog) -> None:
+    def called():
+        raise AssertionError("it was called")
 
     with caplog.at_level(logging.WARNING, "aiodhcp"):
-        engine = make_engine(plugins=[Eager()])
-    assert caplog.messages == [
-        f"plugin Eager: {hook.__name__} is reserved and never called ({__file__}:{inspect.getsourcelines(hook)[1]})"
-        for hook in (Eager.dhcp_extension, Eager.dhcp_reserved)
-    ]
-    client = Client(engine, clock)
-    client.join()
-    client.release()
+        engine = make_engine(plugins=[plugin("Eager", **{hook: called})])
+    (warning,) = caplog.messages
+    assert warning.startswith(f"plugin Eager: {hook} is reserved and never called ({__file__}:")
+    conversation(Client(engine, clock))
     assert engine.hooks.failures == {}
+
+
+def test_dhcp_extension(clock, caplog):
+    never_called_and_warned_of("dhcp_extension", clock, caplog)
+
+
+def test_dhcp_reserved(clock, caplog):
+    never_called_and_warned_of("dhcp_reserved", clock, caplog)
 
 
 async def test_the_hooks_of_one_packet_in_their_order(client, recorder):
@@ -384,6 +431,72 @@ async def test_the_hooks_of_one_packet_in_their_order(client, recorder):
         "dhcp_pkt_send",
         "dhcp_pkt_drop",
     ]
+
+
+async def test_dhcp_address_offer_of_a_bootp_client(recorder, clock):
+    client = AsyncClient(make_engine(plugins=[recorder], bootp="dynamic"), clock)
+    address = IPv4Address((await client.send(client.message(None))).yiaddr)
+    new = client.exchange
+    await client.send(client.message(None))
+    old = client.exchange
+    assert recorder.told("dhcp_address_offer") == [
+        (new.packet, AddressKind.NEW, address, ClientType.BOOTP, INFINITE, new),
+        (old.packet, AddressKind.OLD, address, ClientType.BOOTP, INFINITE, old),
+    ]
+
+
+async def test_dhcp_address_del_of_an_address_that_is_in_use(recorder, clock):
+    engine = make_engine(make_subnet(conflict_probe="arp"), plugins=[recorder])
+    client = AsyncClient(engine, clock)
+    exchange = engine.arrive(client.datagram(client.message(MessageType.DISCOVER)), clock())
+    await awaited_of(exchange)
+    engine.decide(exchange)
+    address = IPv4Address(exchange.probe)
+    engine.conflict(exchange, "answered by 02:00:00:00:00:99")
+    await awaited_of(exchange)
+    assert recorder.told("dhcp_address_del") == [(exchange.packet, AddressProblem.CONFLICT, address, exchange)]
+    assert exchange.problem is None
+
+
+async def awaited_of(exchange) -> None:
+    if exchange.pending is not None:
+        await exchange.pending
+        exchange.pending = None
+
+
+async def test_dhcp_control_may_be_for_some_plugins_only(recorder):
+    other, server = Recorder(), object()
+    hooks = Hooks([recorder, Plugin(other, name="other")])
+    await hooks.control(server, ControlCode.PAUSE, frozenset({"other"}))
+    assert recorder.calls == []
+    assert other.told("dhcp_control") == [(server, ControlCode.PAUSE)]
+
+
+async def test_who_is_disabled_hears_the_stop_only(recorder):
+    server, hooks = object(), Hooks([recorder])
+    hooks.disable(hooks.plugins[0].name)
+    for code in ControlCode:
+        await hooks.control(server, code)
+    assert recorder.told("dhcp_control") == [(server, ControlCode.STOP)]
+
+
+async def test_whoever_was_told_of_a_start_that_is_cancelled_hears_that_it_is_over(recorder):
+    def cancel():
+        raise asyncio.CancelledError
+
+    hooks, server = Hooks([recorder, plugin(dhcp_control=cancel)]), object()
+    with pytest.raises(asyncio.CancelledError):
+        await hooks.control(server, ControlCode.START)
+    assert recorder.told("dhcp_control") == [(server, ControlCode.START), (server, ControlCode.STOP)]
+    with pytest.raises(asyncio.CancelledError):
+        await hooks.control(server, ControlCode.PAUSE)
+    assert len(recorder.told("dhcp_control")) == 3
+
+
+async def test_which_plugins_another_set_of_hooks_does_not_have():
+    one, two, three = (plugin(name) for name in ("one", "two", "three"))
+    before, after = Hooks([one, two]), Hooks([two, three])
+    assert (after.without(before), before.without(after)) == ({"three"}, {"one"})
 
 
 async def test_a_packet_that_nobody_has_an_address_for(recorder, clock):

@@ -8,7 +8,7 @@ import pytest
 from client import AsyncClient, Client, conversation, make_engine, serve
 from plugin_kit import ALL_HOOKS, broken, error_lines, plugin, talk
 
-from aiodhcp import Drop, DropReason, MessageType, hookimpl
+from aiodhcp import Drop, DropReason, MessageType, Plugin, Policy, hookimpl
 from aiodhcp.hooks import Hook
 
 # ── order ──
@@ -121,7 +121,7 @@ async def test_who_raises_stops_nobody_else(clock, caplog, hook, function):
 
 
 def test_who_raises_is_logged_in_full_once_and_then_ever_more_seldom(clock, caplog):
-    client = talk(clock, plugin("bad", dhcp_new_pkt=broken))
+    client = talk(clock, Plugin(plugin("bad", dhcp_new_pkt=broken), policy=Policy(failures=0)))
     for _ in range(100):
         client.discover()
     where = f"{broken.__code__.co_filename}:{broken.__code__.co_firstlineno}"

@@ -8,12 +8,18 @@ import textwrap
 import types
 from pathlib import Path
 
+import pluggy
 import pytest
 from client import Client, make_engine
 from plugin_kit import plugin
 
 from aiodhcp import ConfigError, hookimpl
-from aiodhcp.hooks import Hooks, Implementation, load_plugin, plugin_name
+from aiodhcp.hooks import Hooks
+from aiodhcp.implementations import Implementation
+from aiodhcp.plugins import load_plugin
+from aiodhcp.registration import plugin_name
+
+plain_pluggy = pluggy.HookimplMarker("aiodhcp")
 
 SOURCE = """
 from aiodhcp import hookimpl
@@ -180,19 +186,19 @@ class StaticMisspeltArgument:
 
 
 class Wrapper:
-    @hookimpl(wrapper=True)
+    @plain_pluggy(wrapper=True)
     def dhcp_new_pkt(self):
         yield
 
 
 class OldWrapper:
-    @hookimpl(hookwrapper=True)
+    @plain_pluggy(hookwrapper=True)
     def dhcp_new_pkt(self):
         yield
 
 
 class NotEvenAWrapper:
-    @hookimpl(wrapper=True)
+    @plain_pluggy(wrapper=True)
     def dhcp_new_pkt(self):
         """No yield."""
 

@@ -27,10 +27,20 @@ CORE = [
     "codecs",
     "options",
     "packet",
+    "parameters",
     "leases",
     "subnets",
+    "explanation",
     "exchange",
+    "serveroptions",
+    "verdicts",
+    "policies",
     "hookspecs",
+    "serverspecs",
+    "implementations",
+    "hooktable",
+    "registration",
+    "shadows",
     "hooks",
     "addresses",
     "replies",
@@ -177,8 +187,11 @@ def remarks() -> dict[str, str]:
     for name in NAMES:
         body = tree(name).body
         for node, remark in itertools.pairwise(body):
-            if isinstance(node, ast.Assign) and isinstance(remark, ast.Expr) and isinstance(remark.value, ast.Constant):
-                found[ast.unparse(node.targets[0])] = remark.value.value
+            if not isinstance(remark, ast.Expr) or not isinstance(remark.value, ast.Constant):
+                continue
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+                found[ast.unparse(target)] = remark.value.value
     return found
 
 

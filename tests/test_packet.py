@@ -6,6 +6,7 @@ First messages as clients send them, then what is special about options, then wh
 from __future__ import annotations
 
 import copy
+import pickle
 import struct
 from collections.abc import Callable
 from ipaddress import IPv4Address
@@ -776,3 +777,133 @@ def test_a_message_keeps_to_its_maximum(options: dict[int, bytes], maximum: int,
     assert again.options == packet.options
     assert again.file.rstrip(b"\0") == b"boot" * file
     assert again.sname.rstrip(b"\0") == b"server" * sname
+
+
+# ── deferred: decoded when something of it is looked at ──
+
+
+def looks(packet: Packet) -> dict[str, Any]:
+    """All that can be seen of a packet."""
+    names = (
+        *FIELDS,
+        "sname",
+        "file",
+        "htype",
+        "hlen",
+        "message_type",
+        "hardware_address",
+        "raw",
+        "overload",
+        "changed",
+    )
+    return {
+        **{name: getattr(packet, name) for name in names},
+        "options": packet.options,
+        "opts": packet.opts,
+        "octets": bytes(packet),
+        "length": len(packet),
+        "header": packet.pack_hdr(),
+        "repr": repr(packet),
+        "text": str(packet),
+        "true": bool(packet),
+    }
+
+
+OVERLOADED = message(b"\x34\1\3\x35\1\1\xff", sname=b"\x0c\4name\xff", file=b"\x0f\4file\xff")
+DEFERRED = [WINDOWS_DISCOVER, UDHCPC_DISCOVER, OVERLOADED, message(), message(b"\x35\1\x2a\xff", hlen=16)]
+
+
+@pytest.mark.parametrize("raw", DEFERRED, ids=["windows", "udhcpc", "overloaded", "bootp", "hlen 16"])
+def test_a_deferred_packet_is_the_same_in_every_way(raw: bytes) -> None:
+    assert looks(Packet.deferred(raw)) == looks(Packet(raw))
+
+
+@pytest.mark.parametrize("name", list(looks(Packet(WINDOWS_DISCOVER))))
+def test_whatever_is_looked_at_first(name: str) -> None:
+    """Each look may be the one that decodes it."""
+    first: dict[str, Callable[[Packet], Any]] = {
+        "octets": bytes,
+        "length": len,
+        "header": Packet.pack_hdr,
+        "repr": repr,
+        "text": str,
+        "true": bool,
+    }
+    look = first.get(name, lambda packet: getattr(packet, name))
+    packet = Packet.deferred(OVERLOADED)
+    assert look(packet) == look(Packet(OVERLOADED))
+    assert looks(packet) == looks(Packet(OVERLOADED))
+    assert type(packet) is Packet
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, 7) for name in FIELDS if name not in ("chaddr", "xid")),
+        ("xid", 8),
+        ("chaddr", b"\2\0\0\0\0\x63"),
+        ("htype", 6),
+        ("hlen", 5),
+        ("sname", b"server"),
+        ("file", b"boot"),
+        ("options", Options({53: b"\3"})),
+        ("opts", [(53, b"\3")]),
+    ],
+)
+def test_the_first_thing_may_be_an_assignment(name: str, value: Any) -> None:
+    deferred, plain = Packet.deferred(WINDOWS_DISCOVER), Packet(WINDOWS_DISCOVER)
+    for packet in (deferred, plain):
+        setattr(packet, name, value)
+    assert getattr(deferred, name) == value
+    assert deferred.changed
+    assert looks(deferred) == looks(plain)
+
+
+def test_the_first_thing_may_be_an_edit_of_its_options() -> None:
+    packet = Packet.deferred(WINDOWS_DISCOVER)
+    packet.options["host-name"] = "renamed"
+    assert packet.changed
+    assert Packet(bytes(packet)).options["host-name"] == "renamed"
+    packet = Packet.deferred(WINDOWS_DISCOVER)
+    del packet.options[53]
+    assert packet.changed
+    assert packet.message_type is None
+
+
+def test_a_deferred_packet_is_a_packet_before_and_after() -> None:
+    packet = Packet.deferred(WINDOWS_DISCOVER)
+    for _ in range(2):
+        assert isinstance(packet, Packet)
+        assert isinstance(packet, dpkt.dhcp.DHCP)
+        assert type(packet).__name__ == "Packet"
+        assert len({packet, packet}) == 1
+        packet.xid  # noqa: B018 - the look that decodes it
+
+
+def test_what_is_known_without_decoding_does_not_decode() -> None:
+    packet = Packet.deferred(WINDOWS_DISCOVER)
+    assert (packet.raw, packet.changed, packet.hardware_address) == (WINDOWS_DISCOVER, False, "00:15:5d:01:02:03")
+    assert bool(packet)
+    assert vars(packet) == {"raw": WINDOWS_DISCOVER}
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda packet: pickle.loads(pickle.dumps(packet))])
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_deferred_packet_can_be_copied_and_pickled(duplicate: Callable[[Packet], Packet], looked: bool) -> None:
+    packet = Packet.deferred(OVERLOADED)
+    if looked:
+        packet.options["host-name"] = "renamed"
+    again = duplicate(packet)
+    assert again is not packet
+    again_octets, octets_before = bytes(again), bytes(packet)
+    assert again_octets == octets_before
+    again.xid = 99
+    assert packet.xid == 7
+
+
+def test_a_deferred_packet_has_no_attributes_but_those_of_a_packet() -> None:
+    packet = Packet.deferred(WINDOWS_DISCOVER)
+    with pytest.raises(AttributeError):
+        packet.no_such_thing  # noqa: B018
+    assert not hasattr(Packet.deferred(WINDOWS_DISCOVER), "no_such_thing")
+    assert looks(packet) == looks(Packet(WINDOWS_DISCOVER))

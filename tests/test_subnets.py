@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiodhcp.constants import INFINITE
-from aiodhcp.subnets import ENGINE_OPTIONS, Class, Config, Parameters, Pool, Reservation, Subnet, parse_range
+from aiodhcp.parameters import ENGINE_OPTIONS, Parameters
+from aiodhcp.subnets import Class, Config, Pool, Reservation, Subnet, parse_range
 
 MAC = "02:00:00:00:00:01"
 OCTETS = b"\2\0\0\0\0\1"
@@ -542,3 +543,21 @@ def test_subnets_that_overlap_are_refused(candidates: list[IPv4Network]) -> None
         assert not apart
     else:
         assert apart
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"conflict_probe": "ping"}, "conflict_probe: expected 'off', 'auto', 'arp' or 'icmp', got 'ping'"),
+        ({"probe_timeout": 0}, "probe_timeout: expected more than 0 and at most 10 seconds, got 0"),
+        ({"probe_timeout": 11}, "probe_timeout: expected more than 0 and at most 10 seconds, got 11"),
+    ],
+)
+def test_how_a_subnet_can_not_be_probed(setting, words):
+    with pytest.raises(ValueError, match=words):
+        Subnet("192.0.2.0/24", **setting)
+
+
+def test_there_are_three_ways_with_bootp():
+    with pytest.raises(ValueError, match="bootp: expected 'no', 'reserved' or 'dynamic', got 'yes'"):
+        Config(bootp="yes")

@@ -1,0 +1,153 @@
+"""Registration: plugins as they are given → implementations of hooks in the order of calling. pluggy checks them."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pluggy
+
+from aiodhcp import hookspecs, serverspecs
+from aiodhcp.errors import ConfigError
+from aiodhcp.hooktable import HOOKS
+from aiodhcp.implementations import Implementation, where
+from aiodhcp.policies import DEFAULT_POLICY, UNSAID, Policy
+from aiodhcp.verdicts import Drop, Nak, Use
+
+__all__ = ["Plugin", "Registry", "plugin_name"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plugin:
+    """A plugin and how its hooks are run, for ``DhcpServer(plugins=[...])``.
+
+    Attributes:
+        plugin: a module or an object with ``hookimpl`` functions.
+        name: what it is called in the log; its own ``name``, or that of its module or class, if empty.
+        policy: overrules what its decorators say.
+        settings: what the configuration says to it, for ``aiodhcp hooks``.
+        source: where it was found, likewise.
+    """
+
+    plugin: object
+    name: str = ""
+    policy: Policy = UNSAID
+    settings: Any = None
+    source: str = ""
+
+
+class Registry:
+    """The plugins of one server, registered with pluggy.
+
+    Args:
+        plugins: modules, objects or ``Plugin``, in configured order.
+
+    Raises:
+        ConfigError: a hook or an argument is misspelt, a plugin is given twice, an implementation is of a sort that
+            is not called there; names file and line.
+    """
+
+    def __init__(self, plugins: Iterable[object]) -> None:
+        self._pluggy: Final = pluggy.PluginManager("aiodhcp")
+        for specs in (hookspecs, serverspecs):
+            self._pluggy.add_hookspecs(specs)
+        given = [each if isinstance(each, Plugin) else Plugin(each) for each in plugins]
+        # pluggy calls the last registered first.
+        named = [replace(each, name=self._register(each)) for each in reversed(given)]
+        self.plugins: Sequence[Plugin] = tuple(reversed(named))
+        self._policies = {each.name: each.policy for each in self.plugins}
+
+    def implementations(self, hook: str) -> list[Implementation]:
+        """Those of a hook, in the order of calling.
+
+        Raises:
+            ConfigError: one is of a sort that is not called there.
+        """
+        caller: pluggy.HookCaller = getattr(self._pluggy.hook, hook)
+        found = [self._implementation(each, hook) for each in reversed(caller.get_hookimpls())]
+        return sorted(found, key=lambda each: -each.priority)
+
+    def _register(self, given: Plugin) -> str:
+        plugin, name = given.plugin, given.name or plugin_name(given.plugin)
+        if self._pluggy.is_registered(plugin):
+            raise ConfigError(f"plugin {name} is given twice")
+        unique, count = name, 2
+        while self._pluggy.has_plugin(unique):
+            unique, count = f"{name}#{count}", count + 1
+        try:
+            self._pluggy.register(plugin, unique)
+            self._pluggy.check_pending()
+        except pluggy.PluginValidationError as error:
+            raise ConfigError(_explain(plugin, unique, error)) from None
+        return unique
+
+    def _implementation(self, found: pluggy.HookImpl, hook: str) -> Implementation:
+        name, calling = found.plugin_name, HOOKS[hook]
+        function = found.function
+
+        def wrong(words: str) -> ConfigError:
+            return ConfigError(f"{where(function)}: plugin {name}: {hook} {words}")
+
+        if found.hookwrapper or found.wrapper:
+            raise wrong("is a wrapper, which aiodhcp doesn't call")
+        wanted = tuple(found.argnames)
+        try:
+            inspect.signature(function, follow_wrapped=False).bind(*wanted)
+        except TypeError as error:
+            # Keyword-only arguments; or the method of a class that was given instead of an instance.
+            raise wrong(f"can't be called with {wanted}: {error}") from None
+        if not calling.may_wait and inspect.iscoroutinefunction(function):
+            raise wrong("is called where nothing may wait: make it def, not async def")
+        for verdict in _verdicts(function):
+            if verdict not in calling.verdicts:
+                allowed = ", ".join(each.__name__ for each in calling.verdicts) or "none"
+                raise wrong(f"may return {verdict.__name__}, as it says itself, which means nothing there: {allowed}")
+        said: Policy = getattr(function, "aiodhcp_policy", UNSAID)
+        if not calling.may_drop and "drop" in (said.on_error, said.on_timeout):
+            raise wrong("has no packet to drop: on_error and on_timeout can't be 'drop'")
+        policy = DEFAULT_POLICY.under(said).under(self._policies[name])
+        return Implementation(name, hook, function, wanted, calling.arguments, policy)
+
+
+def _verdicts(function: Any) -> Iterator[type]:
+    """The verdicts that a function says it may return, if it says anything that can be understood."""
+    function = inspect.unwrap(function)
+    # The return alone: the types of arguments are often imported for type checkers only.
+    said = {"return": getattr(function, "__annotations__", {}).get("return")}
+    try:
+        said = typing.get_type_hints(SimpleNamespace(__annotations__=said), getattr(function, "__globals__", {}))
+    except Exception:  # names that are there for type checkers only
+        return
+    waiting = [said["return"]]
+    while waiting:
+        each = waiting.pop()
+        for verdict in (Drop, Nak, Use):
+            if verdict in (each, typing.get_origin(each)):
+                yield verdict
+        waiting.extend(typing.get_args(each))
+
+
+def _explain(plugin: object, name: str, error: pluggy.PluginValidationError) -> str:
+    # pluggy's words without its repr of the plugin.
+    words = " ".join(str(error).removeprefix(f"Plugin {name!r} for ").partition(" in plugin ")[0].splitlines())
+    culprit: Any = plugin
+    for attribute in dir(plugin):
+        function = inspect.getattr_static(plugin, attribute, None)
+        options = getattr(function, "aiodhcp_impl", None) or {}
+        if f"hook {options.get('specname') or attribute!r}" in words:
+            culprit = function
+    return f"{where(culprit)}: plugin {name}: {words}"
+
+
+def plugin_name(plugin: object) -> str:
+    """What a plugin is called: its ``name`` if it has one, or the name of its module or class."""
+    name = getattr(plugin, "name", None)
+    if isinstance(name, str) and name:
+        return name
+    if inspect.ismodule(plugin) or inspect.isclass(plugin):
+        return plugin.__name__
+    return type(plugin).__name__
