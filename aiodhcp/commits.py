@@ -26,7 +26,8 @@ class Commits:
 
     Args:
         store: where to.
-        done: called with the exchanges whose changes are stored, and the conflicts that the store reports.
+        done: called with the exchanges whose changes are stored, all that was stored, and the conflicts that the store
+            reports.
         failed: called with those whose changes are not; they must not be answered.
 
     Attributes:
@@ -37,7 +38,7 @@ class Commits:
     def __init__(
         self,
         store: Store,
-        done: Callable[[list[Exchange], Sequence[Lease]], None],
+        done: Callable[[list[Exchange], Sequence[Lease], Sequence[Lease]], None],
         failed: Callable[[list[Exchange]], None],
     ) -> None:
         self.error = ""
@@ -45,28 +46,39 @@ class Commits:
         self._store = store
         self._done = done
         self._failed = failed
-        # What the next commit is for, what this one is for, and the changes that are not written yet.
+        # What the next commit is for, what this one is for; the changes for the next in the order in which they were
+        # made, and those that are not written yet.
         self._next: list[Exchange] = []
         self._now: list[Exchange] = []
-        self._noted: list[Lease] = []
+        self._changes: list[Lease] = []
+        self._waiting: list[asyncio.Future[None]] = []
         self._unwritten: dict[int, Lease] = {}
         self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
-        """How many changes are not stored yet, about: an exchange counts as one."""
-        return len(self._unwritten) + len(self._next) + len(self._noted)
+        """How many changes are not stored yet."""
+        return len(self._unwritten) + len(self._changes)
 
     def add(self, exchange: Exchange) -> None:
         """The changes of ``exchange`` belong to the next commit, which ``begin`` begins."""
         self._next.append(exchange)
+        self._changes.extend(exchange.changes or ())
 
     def note(self, leases: Iterable[Lease]) -> None:
         """Changes that nobody waits for."""
-        self._noted.extend(leases)
+        self._changes.extend(leases)
+
+    def store(self, lease: Lease) -> asyncio.Future[None]:
+        """Commit a change of nobody's exchange; done when it is stored, or given up."""
+        stored = asyncio.get_running_loop().create_future()
+        self._changes.append(lease)
+        self._waiting.append(stored)
+        self.begin()
+        return stored
 
     def begin(self) -> None:
         """Begin a commit, unless one is under way or there is nothing to write."""
-        if self._task is None and (self._next or self._noted):
+        if self._task is None and (self._next or self._changes):
             self._task = asyncio.create_task(self._run(), name="aiodhcp commits")
 
     def tasks(self) -> set[asyncio.Task[None]]:
@@ -80,7 +92,8 @@ class Commits:
         if self._unwritten:
             log.critical("%d lease changes are lost: %s", len(self._unwritten), self.error or "no time left")
         exchanges = [*self._now, *self._next]
-        for each in (self._now, self._next, self._noted, self._unwritten):
+        _wake(self._waiting)
+        for each in (self._now, self._next, self._changes, self._waiting, self._unwritten):
             each.clear()
         self.error, self.stopping = "", False
         return exchanges
@@ -88,15 +101,13 @@ class Commits:
     async def _run(self) -> None:
         failures = 0
         try:
-            while self._next or self._noted or self._unwritten:
+            while self._next or self._changes or self._unwritten:
                 self._now, self._next = self._next, []
                 changes = self._unwritten
-                for lease in self._noted:
+                for lease in self._changes:
                     changes[lease.address] = lease
-                self._noted.clear()
-                for exchange in self._now:
-                    for lease in exchange.changes or ():
-                        changes[lease.address] = lease
+                self._changes.clear()
+                waiting = list(self._waiting)
                 try:
                     conflicts = await self._store.commit(list(changes.values()))
                 except Exception as error:
@@ -113,10 +124,18 @@ class Commits:
                 if failures:
                     log.warning("leases can be committed again")
                     failures, self.error = 0, ""
-                self._done(self._taken(), conflicts)
+                _wake(waiting)
+                del self._waiting[: len(waiting)]
+                self._done(self._taken(), list(changes.values()), conflicts)
         finally:
             self._task = None
 
     def _taken(self) -> list[Exchange]:
         exchanges, self._now = self._now, []
         return exchanges
+
+
+def _wake(waiting: Iterable[asyncio.Future[None]]) -> None:
+    for each in waiting:
+        if not each.done():
+            each.set_result(None)

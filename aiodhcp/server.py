@@ -7,38 +7,34 @@ all that was decided meanwhile makes up the next. No answer leaves before what i
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import time
-import warnings
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import IPv4Address
 from types import TracebackType
-from typing import Final
 
-from aiodhcp.commits import Commits
-from aiodhcp.constants import ControlCode, DropReason
+from aiodhcp.constants import ControlCode
 from aiodhcp.engine import Engine
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
 from aiodhcp.leases import Lease, LeaseTable
+from aiodhcp.prober import Prober
 from aiodhcp.protocol import DhcpProtocol
 from aiodhcp.reports import Reports
+from aiodhcp.runtime import HookTasks
 from aiodhcp.stores import Store
 from aiodhcp.subnets import Config
+from aiodhcp.traffic import Traffic
 from aiodhcp.transports import Transport
+from aiodhcp.watchdog import Watchdog
 
 __all__ = ["DhcpServer", "Health"]
 
 log = logging.getLogger("aiodhcp.server")
-
-LANE_LIMIT: Final = 8
-"""Packets of one client that may wait; a client has no use for more answers at once."""
-
-Way = Callable[[Exchange], Coroutine[None, None, None]]
 
 
 class _State(Enum):
@@ -77,8 +73,12 @@ class DhcpServer:
         transport: where datagrams come from; None if only what ``protocol()`` returns is to feed it.
         plugins: modules or objects with ``hookimpl`` functions, called in this order.
         max_in_flight: packets that may wait for a commit or an ``async`` hook; more are dropped (NOMEM).
-        stop_timeout: seconds that ``stop`` waits for those packets, and then for the plugins.
+        wait_timeout: seconds that a packet may wait for its turn behind others of its client; then it is dropped
+            (TIMEOUT). How long a hook may take, its ``Policy`` says.
+        stop_timeout: seconds that ``stop`` waits for those packets, and then for the plugins; ``reload``, too.
+        explain: how many of the last exchanges ``exchanges()`` has, with what each hook said.
         clock: the time, in seconds since 1970.
+        prober: asks the network for addresses before they are offered, in subnets that want it.
 
     Raises:
         ConfigError: a plugin's hook or one of its arguments is misspelt.
@@ -92,15 +92,17 @@ class DhcpServer:
         transport: Transport | None = None,
         plugins: Iterable[object] = (),
         max_in_flight: int = 4096,
+        wait_timeout: float = 10.0,
         stop_timeout: float = 5.0,
+        explain: int = 0,
         clock: Callable[[], float] = time.time,
+        prober: Prober | None = None,
     ) -> None:
         self.config = config
-        self.hooks = Hooks(plugins)
-        self.engine = Engine(config, self.hooks)
+        self._hook_tasks = HookTasks()
+        self.hooks = Hooks(plugins, self._hook_tasks.runtime())
         self._store = store
         self._transport = transport
-        self._max_in_flight = max_in_flight
         self._stop_timeout = stop_timeout
         self._clock = clock
         self._reports = Reports()
@@ -109,12 +111,20 @@ class DhcpServer:
         self._listens = False
         self._protocols: dict[Interface, DhcpProtocol] = {}
         self._has_protocols = False
-        self._in_flight = 0
-        self._commits = Commits(store, self._commit_done, self._commit_failed)
-        self._committed: dict[Exchange, asyncio.Future[None]] = {}
-        # A client whose packet waits has a lane, in which its later packets queue.
-        self._lanes: dict[bytes | Exchange, deque[tuple[Exchange, Way]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._prober = prober or Prober()
+        self._watchdog = Watchdog(lambda: self.hooks.implementations)
+        self._recent: deque[Exchange] | None = deque(maxlen=explain) if explain else None
+        self._reloading = asyncio.Lock()
+        self._traffic = Traffic(
+            Engine(config, self.hooks),
+            store,
+            self._send,
+            self._finished,
+            self._hook_tasks,
+            self._prober,
+            max_in_flight,
+            wait_timeout,
+        )
         self._clockwork: asyncio.Task[None] | None = None
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -132,9 +142,13 @@ class DhcpServer:
         self._state = _State.STARTING
         try:
             leases = list(await self._store.load())
-            self.engine = Engine(self.config, self.hooks, leases)
+            self._traffic.engine = Engine(self.config, self.hooks, leases)
+            self.engine.tracing = self._recent is not None
             await self.hooks.control(self, ControlCode.START)
             self._listens = True
+            await self.hooks.load(self, self.config)
+            if self.hooks.implementations:
+                self._watchdog.start()
             self._let_time_pass()
             self._state = _State.RUNNING
             if self._transport is not None:
@@ -161,7 +175,7 @@ class DhcpServer:
 
     async def _end(self, *, opened: bool) -> None:
         self._state = _State.STOPPING
-        self._commits.stopping = True
+        self._traffic.commits.stopping = True
         # Each of these, from the last to the first, whatever the others raise.
         async with AsyncExitStack() as steps:
             steps.callback(setattr, self, "_state", _State.STOPPED)
@@ -170,11 +184,13 @@ class DhcpServer:
                 steps.push_async_callback(self._tell_stop)
             if opened and self._transport is not None:
                 steps.push_async_callback(self._transport.close)
+            steps.callback(self._prober.close)
             steps.callback(self._abandon)
+            steps.callback(self._watchdog.stop)
             if self._clockwork is not None:
                 self._clockwork.cancel()
                 await asyncio.wait((self._clockwork,))
-            await self._quiet()
+            await self._traffic.quiet(self._stop_timeout)
 
     async def _tell_stop(self) -> None:
         try:
@@ -195,6 +211,70 @@ class DhcpServer:
             self._state = _State.RUNNING
             await self.hooks.control(self, ControlCode.CONTINUE)
 
+    async def reload(self, config: Config | None = None, plugins: Iterable[object] | None = None) -> None:
+        """Go by another configuration, and other plugins. No packet is lost: those that arrived before end by the old
+        ones, all others begin with the new. Leases, offers and counters stay.
+
+        A plugin that is there before and after, the very same object, hears neither STOP nor START.
+
+        Args:
+            config: the configuration; None for the one there is.
+            plugins: the plugins; None for those there are.
+
+        Raises:
+            ConfigError: a plugin can't be used, or refuses the start or the configuration. Nothing is changed then.
+            RuntimeError: the server does not run.
+        """
+        async with self._reloading:
+            self._check_running()
+            config = self.config if config is None else config
+            hooks = self.hooks if plugins is None else Hooks(plugins, self._hook_tasks.runtime())
+            new, gone = hooks.without(self.hooks), self.hooks.without(hooks)
+            await hooks.control(self, ControlCode.START, new)
+            try:
+                await hooks.load(self, config)
+                self._check_running()
+            except BaseException:
+                await hooks.control(self, ControlCode.STOP, new)
+                raise
+            before = self.hooks
+            previous = self._traffic.succeed(Engine(config, hooks, predecessor=self.engine))
+            self.config, self.hooks = config, hooks
+            self.engine.serve(self.interfaces)
+            if hooks.implementations:
+                self._watchdog.start()
+            log.info("reloaded: %d subnets, %d plugins", len(config.subnets), len(hooks.plugins))
+            await self._traffic.drain(previous, self._stop_timeout)
+            await before.control(self, ControlCode.STOP, gone)
+
+    def _check_running(self) -> None:
+        if self._state not in (_State.RUNNING, _State.PAUSED):
+            raise RuntimeError(f"the server is {self._state.value}")
+
+    async def delete_lease(self, address: IPv4Address | str | int) -> Lease | None:
+        """Take an address from its client, as an administrator may; or end the probation of a declined one. The client
+        is forgotten: it gets a NAK, or no answer, when it asks to keep the address.
+
+        Returns:
+            the lease as it was; None if there was none.
+
+        Raises:
+            ValueError: that is no address.
+            RuntimeError: the server does not run.
+        """
+        self._check_running()
+        number = int(IPv4Address(address))
+        lease = self.engine.leases.get(number)
+        change, waiting = self.engine.delete(number, self._clock())
+        if change is None:
+            return None
+        # In the order in which it happened: the address is free from now on.
+        stored = self._traffic.commits.store(change)
+        if waiting is not None:
+            await waiting
+        await stored
+        return lease
+
     async def __aenter__(self) -> DhcpServer:
         await self.start()
         return self
@@ -205,6 +285,11 @@ class DhcpServer:
         await self.stop()
 
     # ── what can be asked ────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def engine(self) -> Engine:
+        """What decides: its counters ``received``, ``sent``, ``dropped`` and ``vetoed`` can be read at any time."""
+        return self._traffic.engine
 
     @property
     def leases(self) -> LeaseTable:
@@ -220,12 +305,25 @@ class DhcpServer:
     @property
     def health(self) -> Health:
         """How the server is, now."""
-        status, why = self._state.value, ""
+        commits, status, why = self._traffic.commits, self._state.value, ""
         if self._state is _State.RUNNING:
-            status = "degraded" if self._commits.error else "ok"
-        if self._commits.error:
-            why = f"leases can't be committed: {self._commits.error}"
-        return Health(status, why, len(self._commits), self._in_flight)
+            status = "degraded" if commits.error else "ok"
+        if commits.error:
+            why = f"leases can't be committed: {commits.error}"
+        return Health(status, why, len(commits), self._traffic.in_flight)
+
+    def now(self) -> float:
+        """What time it is to the server, in seconds since 1970."""
+        return self._clock()
+
+    def exchanges(self, hardware_address: str = "") -> list[Exchange]:
+        """The last exchanges, oldest first: as many as ``explain`` says. ``Exchange.explain()`` says why.
+
+        Args:
+            hardware_address: of one client only, like ``"02:00:00:00:00:01"``.
+        """
+        wanted = hardware_address.lower().replace("-", ":")
+        return [each for each in self._recent or () if wanted in ("", each.hardware_address)]
 
     def protocol(self, name: str = "protocol", addresses: Iterable[str] = (), *, shared: bool = False) -> DhcpProtocol:
         """A protocol by which any asyncio datagram transport can feed this server.
@@ -240,74 +338,12 @@ class DhcpServer:
         self._has_protocols |= not shared
         return DhcpProtocol(self._received, self._error, None if shared else self._protocols, name, addresses)
 
-    # ── the way of a packet ──────────────────────────────────────────────────────────────────────────────────────
+    # ── network and time ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _received(self, datagrams: Sequence[Datagram]) -> None:
-        if not self._listens:
-            return
-        now = self._clock()
-        engine, ready = self.engine, []
-        for datagram in datagrams:
-            if self._state is not _State.RUNNING:
-                ready.append(engine.refuse(datagram, now, DropReason.PAUSED, f"the server is {self._state.value}"))
-                self._in_flight += 1
-                continue
-            if self._in_flight >= self._max_in_flight:
-                if self._in_flight >= 2 * self._max_in_flight:
-                    # They wait for the ``async`` plugins that would have to be told.
-                    engine.dropped[DropReason.NOMEM] += 1
-                    continue
-                ready.append(engine.refuse(datagram, now, DropReason.NOMEM, "too many packets wait already"))
-                self._in_flight += 1
-                continue
-            exchange = engine.arrive(datagram, now)
-            self._in_flight += 1
-            if self._lanes and len(self._lanes.get(exchange.client, ())) >= LANE_LIMIT:
-                _dismiss(exchange)
-                exchange.drop(DropReason.DUPLICATE, "the client's earlier packets still wait")
-                engine.finish(exchange)
-                self._enter_lane(exchange, self._go_home, alone=True)
-                continue
-            if exchange.pending is not None or exchange.client in self._lanes:
-                self._enter_lane(exchange, self._go)
-                continue
-            engine.decide(exchange)
-            if exchange.later is not None:
-                self._enter_lane(exchange, self._go_commit)
-            elif exchange.changes:
-                self._commits.add(exchange)
-            else:
-                ready.append(exchange)
-        if ready:
-            self._answer(ready)
-        self._commits.begin()
-
-    def _answer(self, exchanges: Iterable[Exchange]) -> None:
-        """What the exchanges say may be said now."""
-        engine, lanes, done, answers = self.engine, self._lanes, [], []
-        for exchange in exchanges:
-            if exchange.client in lanes:
-                self._enter_lane(exchange, self._go_answer)
-                continue
-            engine.answer(exchange)
-            if exchange.pending is not None:
-                self._enter_lane(exchange, self._go_on)
-                continue
-            done.append(exchange)
-            if exchange.answer is not None:
-                answers.append(exchange.answer)
-        if answers:
-            self._send(answers)
-        for exchange in done:
-            engine.finish(exchange)
-            if exchange.pending is not None:
-                self._enter_lane(exchange, self._go_home)
-            else:
-                self._finished(exchange)
-
-    def _finished(self, exchange: Exchange) -> None:
-        self._in_flight -= 1
-        self._reports.finished(exchange)
+        if self._listens:
+            paused = "" if self._state is _State.RUNNING else f"the server is {self._state.value}"
+            self._traffic.receive(datagrams, self._clock(), paused)
 
     def _send(self, answers: list[Answer]) -> None:
         if self._has_protocols:
@@ -328,100 +364,10 @@ class DhcpServer:
     def _error(self, error: Exception) -> None:
         log.warning("the network reports: %s", error)
 
-    # ── packets that wait, for an ``async`` hook or behind another of the same client ────────────────────────────
-
-    def _enter_lane(self, exchange: Exchange, way: Way, *, alone: bool = False) -> None:
-        # What can't be read has no client, and waits for nobody.
-        client = exchange if alone or not exchange.client else exchange.client
-        lane = self._lanes.get(client)
-        if lane is not None:
-            lane.append((exchange, way))
-            return
-        self._lanes[client] = lane = deque(((exchange, way),))
-        self._spawn(self._drive(client, lane), "aiodhcp lane")
-
-    async def _drive(self, client: bytes | Exchange, lane: deque[tuple[Exchange, Way]]) -> None:
-        while lane:
-            exchange, way = lane[0]
-            try:
-                await way(exchange)
-            except (Exception, asyncio.CancelledError) as error:
-                task = asyncio.current_task()
-                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                    raise
-                log.exception("a fault of aiodhcp or of a plugin that cancelled its own hook, with %r", exchange)
-                self._give_up(exchange, DropReason.INTERNAL_ERROR, f"a fault of the server: {error!r}")
-            del lane[0]
-        del self._lanes[client]
-
-    async def _go(self, exchange: Exchange) -> None:
-        """The whole way from arrival on."""
-        await _pending(exchange)
-        self.engine.decide(exchange)
-        await self._go_commit(exchange)
-
-    async def _go_commit(self, exchange: Exchange) -> None:
-        if exchange.changes:
-            committed = self._committed[exchange] = asyncio.get_running_loop().create_future()
-            self._commits.add(exchange)
-            self._commits.begin()
-            await committed
-        await self._go_answer(exchange)
-
-    async def _go_answer(self, exchange: Exchange) -> None:
-        self.engine.answer(exchange)
-        await self._go_on(exchange)
-
-    async def _go_on(self, exchange: Exchange) -> None:
-        await _pending(exchange)
-        if exchange.answer is not None:
-            self._send([exchange.answer])
-        self.engine.finish(exchange)
-        await self._go_home(exchange)
-
-    async def _go_home(self, exchange: Exchange) -> None:
-        await _pending(exchange)
-        self._finished(exchange)
-
-    def _spawn(self, way: Awaitable[None], name: str) -> None:
-        task = asyncio.ensure_future(way)
-        task.set_name(name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    # ── commits ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _commit_done(self, batch: list[Exchange], conflicts: Sequence[Lease]) -> None:
-        if conflicts:
-            winners = {lease.address: lease for lease in conflicts}
-            for winner in conflicts:
-                self.engine.leases.put(winner)
-            for exchange in batch:
-                lease = exchange.lease_after
-                if lease is not None and lease.address in winners:
-                    self.engine.overruled(exchange, winners[lease.address])
-        self._committed_or_not(batch)
-
-    def _commit_failed(self, batch: list[Exchange]) -> None:
-        """Nothing of the batch is answered."""
-        for exchange in batch:
-            exchange.drop(DropReason.INTERNAL_ERROR, "the lease can't be committed")
-        self._committed_or_not(batch)
-
-    def _committed_or_not(self, batch: list[Exchange]) -> None:
-        if self._committed:
-            batch = [exchange for exchange in batch if not self._wake(exchange)]
-        self._answer(batch)
-
-    def _wake(self, exchange: Exchange) -> bool:
-        committed = self._committed.pop(exchange, None)
-        if committed is None:
-            return False
-        if not committed.done():
-            committed.set_result(None)
-        return True
-
-    # ── time and the end ─────────────────────────────────────────────────────────────────────────────────────────
+    def _finished(self, exchange: Exchange) -> None:
+        if self._recent is not None:
+            self._recent.append(exchange)
+        self._reports.finished(exchange)
 
     async def _tick(self) -> None:
         while True:
@@ -433,70 +379,10 @@ class DhcpServer:
                 log.exception("a fault of aiodhcp, please report it")
 
     def _let_time_pass(self) -> None:
-        # Tasks begin in the order in which they are made: before the next packet of the same client.
         self.engine.serve(self.interfaces)
-        ended, waiting = self.engine.tick(self._clock())
-        for pending in waiting:
-            self._spawn(pending, "aiodhcp expiry")
-        self._commits.note(ended)
-        self._commits.begin()
-
-    def _waiting(self) -> set[asyncio.Task[None]]:
-        return self._tasks | self._commits.tasks()
-
-    async def _quiet(self) -> None:
-        """Wait for the packets that wait; what takes too long is cancelled."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._stop_timeout
-        while waiting := self._waiting():
-            left = deadline - loop.time()
-            if left > 0:
-                await asyncio.wait(waiting, timeout=left)
-                continue
-            log.warning("%d packets are not waited for any longer", self._in_flight)
-            for task in waiting:
-                task.cancel()
-            await asyncio.wait(waiting, timeout=1)
-            return
+        self._traffic.tick(self._clock())
 
     def _abandon(self) -> None:
-        """What was not waited for hears its last, and does not reach into another run of the server."""
         self._listens = False
-        for task in self._waiting():
-            task.cancel()
-        in_lanes = [exchange for lane in self._lanes.values() for exchange, _ in lane]
-        for exchange in dict.fromkeys([*in_lanes, *self._commits.abandon()]):
-            self._give_up(exchange, DropReason.TIMEOUT, "the server stopped")
-        self._lanes.clear()
-        self._committed.clear()
-        self._in_flight = 0
+        self._traffic.abandon()
         self._reports.flush()
-
-    def _give_up(self, exchange: Exchange, reason: DropReason, why: str) -> None:
-        _dismiss(exchange)
-        if not exchange.finished:
-            exchange.drop(reason, why)
-            self.engine.finish(exchange)
-            _dismiss(exchange)
-        self._finished(exchange)
-
-
-async def _pending(exchange: Exchange) -> None:
-    pending: Awaitable[None] | None = exchange.pending
-    if pending is not None:
-        exchange.pending = None
-        await pending
-
-
-def _dismiss(exchange: Exchange) -> None:
-    """What the exchange still waits for is not begun."""
-    waiting = [exchange.pending, *(exchange.later or ())]
-    exchange.pending = exchange.later = None
-    with warnings.catch_warnings():
-        # Closed unbegun, a coroutine leaves behind what it was to await, and Python would complain of that.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        while waiting:
-            each = waiting.pop()
-            if inspect.iscoroutine(each) and inspect.getcoroutinestate(each) == inspect.CORO_CREATED:
-                each.close()
-            del each

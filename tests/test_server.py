@@ -5,16 +5,29 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
+from server_kit import (  # noqa: F401 - some are fixtures
+    Clock,
+    Diary,
+    Store,
+    Waiting,
+    clock,
+    diary,
+    expires,
+    quick,
+    replies,
+    serve,
+    store,
+    transport,
+)
 from wire import (
     ACK,
+    DISCOVER,
     FIRST,
     NAK,
     OFFER,
@@ -27,6 +40,7 @@ from wire import (
     hardware,
     inform,
     lease,
+    message,
     number_of,
     read,
     reboot,
@@ -38,8 +52,6 @@ from wire import (
 )
 
 from aiodhcp import (
-    AddressKind,
-    AddressProblem,
     ConfigError,
     ControlCode,
     DhcpServer,
@@ -59,169 +71,6 @@ from aiodhcp import (
 from aiodhcp.commits import RETRY_DELAYS
 
 SECOND = "192.0.2.11"
-
-
-class Clock:
-    """The time as the tests have it."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Store(MemoryStore):
-    """A store whose commits wait while ``gate`` is closed, and fail while there is an ``error``."""
-
-    def __init__(self, leases: Iterable[Lease] = ()) -> None:
-        super().__init__(leases)
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.error: Exception | None = None
-        self.conflicts: Sequence[Lease] = ()
-        self.commits: list[list[Lease]] = []
-        self.times: list[float] = []
-        self.under_way = self.most_under_way = 0
-        self.loaded = self.closed = 0
-
-    async def load(self) -> Iterable[Lease]:
-        self.loaded += 1
-        return await super().load()
-
-    async def commit(self, changes: Sequence[Lease]) -> Sequence[Lease]:
-        self.commits.append(list(changes))
-        self.times.append(time.monotonic())
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
-        try:
-            await self.gate.wait()
-            if self.error is not None:
-                raise self.error
-            winners, self.conflicts = self.conflicts, ()
-            taken = {winner.address for winner in winners}
-            await super().commit([change for change in changes if change.address not in taken])
-            return winners
-        finally:
-            self.under_way -= 1
-
-    async def close(self) -> None:
-        self.closed += 1
-
-
-class Diary:
-    """A plugin that writes down what it hears."""
-
-    name = "diary"
-
-    def __init__(self) -> None:
-        self.entries: list[tuple[Any, ...]] = []
-
-    def of(self, hook: str) -> list[tuple[Any, ...]]:
-        return [entry[1:] for entry in self.entries if entry[0] == hook]
-
-    @hookimpl
-    def dhcp_control(self, code: ControlCode) -> None:
-        self.entries.append(("control", code.name))
-
-    @hookimpl
-    def dhcp_new_pkt(self, packet: Packet) -> None:
-        self.entries.append(("new", packet.xid))
-
-    @hookimpl
-    def dhcp_pkt_drop(self, reason: DropReason, exchange: Exchange) -> None:
-        self.entries.append(("drop", exchange.xid, reason.name))
-
-    @hookimpl
-    def dhcp_pkt_send(self, reply: Packet) -> None:
-        self.entries.append(("send", reply.xid, int(reply.message_type or 0)))
-
-    @hookimpl
-    def dhcp_address_del(self, problem: AddressProblem, address: IPv4Address) -> None:
-        self.entries.append(("del", problem.name, str(address)))
-
-    @hookimpl
-    def dhcp_address_offer(self, kind: AddressKind, address: IPv4Address) -> None:
-        self.entries.append(("offer", kind.name, str(address)))
-
-    @hookimpl
-    def dhcp_delete_client(self, address: IPv4Address, hardware_address: bytes) -> None:
-        self.entries.append(("delete", str(address), hardware_address))
-
-
-class Waiting:
-    """A plugin whose ``dhcp_new_pkt`` waits for the clients in ``held``."""
-
-    def __init__(self, *held: int) -> None:
-        self.held = {client: asyncio.Event() for client in held}
-        self.begun: list[int] = []
-        self.cancelled: list[int] = []
-
-    @hookimpl
-    async def dhcp_new_pkt(self, packet: Packet) -> None:
-        self.begun.append(packet.xid)
-        if packet.xid in self.held:
-            try:
-                await self.held[packet.xid].wait()
-            except asyncio.CancelledError:
-                self.cancelled.append(packet.xid)
-                raise
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def transport() -> MemoryTransport:
-    return MemoryTransport()
-
-
-@pytest.fixture
-async def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
-def diary() -> Diary:
-    return Diary()
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is retried is retried soon."""
-    monkeypatch.setattr("aiodhcp.commits.RETRY_DELAYS", (0.001, 0.002, 0.003, 0.004))
-
-
-@pytest.fixture
-async def serve(transport: MemoryTransport, store: Store, clock: Clock) -> AsyncIterator[Callable[..., Any]]:
-    """``async with serve(plugins...)``: a server that runs. Nothing it leaves behind goes unnoticed."""
-
-    @asynccontextmanager
-    async def make(*plugins: object, **more: Any) -> AsyncIterator[DhcpServer]:
-        tasks = asyncio.all_tasks()
-        settings = {"config": config(), "store": store, "transport": transport, "clock": clock, **more}
-        async with DhcpServer(settings.pop("config"), plugins=plugins, **settings) as server:
-            yield server
-        assert server.health.status == "stopped"
-        assert server.health.in_flight == 0
-        assert asyncio.all_tasks() <= tasks
-
-    yield make
-    # Coroutines that were never awaited would complain now.
-    gc.collect()
-
-
-def replies(transport: MemoryTransport) -> list[tuple[int, int]]:
-    """Kind and client of all that was sent."""
-    return [read(each.data)[:2] for each in transport.sent]
-
-
-def expires(server: DhcpServer, address: str) -> int:
-    known = server.leases.get(number_of(address))
-    assert known is not None
-    return known.expires
 
 
 # ── conversations ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1097,7 +946,7 @@ async def test_a_stop_that_is_cancelled(transport: MemoryTransport, store: Store
     waiting = Waiting(1)
     server = DhcpServer(config(), store=store, transport=transport, plugins=[waiting, diary])
     await server.start()
-    transport.deliver_many([discover(1), discover(1)])
+    transport.deliver_many([message(DISCOVER, 1, xid=1), message(DISCOVER, 1, xid=2)])
     await until(lambda: waiting.begun)
     stop = asyncio.create_task(server.stop())
     await turns()
@@ -1133,16 +982,16 @@ async def test_many_servers_in_one_loop() -> None:
     plugins = [Giving(number) for number in range(50)]
     transports = [MemoryTransport() for _ in plugins]
     servers = [
-        DhcpServer(config(), store=MemoryStore(), transport=transport, plugins=[plugin])
-        for plugin, transport in zip(plugins, transports, strict=True)
+        DhcpServer(config(), store=MemoryStore(), transport=each, plugins=[plugin])
+        for plugin, each in zip(plugins, transports, strict=True)
     ]
     await asyncio.gather(*(server.start() for server in servers))
-    addresses = await asyncio.gather(*(lease(transport, 1 + at) for at, transport in enumerate(transports)))
+    addresses = await asyncio.gather(*(lease(each, 1 + at) for at, each in enumerate(transports)))
     assert addresses == [FIRST] * 50
     await asyncio.gather(*(server.stop() for server in servers))
-    for at, (plugin, transport) in enumerate(zip(plugins, transports, strict=True)):
+    for at, (plugin, own) in enumerate(zip(plugins, transports, strict=True)):
         assert plugin.seen == [1 + at] * 2
-        assert [read(each.data).options[66] for each in transport.sent] == [f"server-{at}".encode()] * 2
+        assert [read(each.data).options[66] for each in own.sent] == [f"server-{at}".encode()] * 2
 
 
 # ── plugins that wait ────────────────────────────────────────────────────────────────────────────────────────────
@@ -1407,16 +1256,16 @@ async def test_a_transport_that_fails_for_a_packet_that_waited(
 
 async def test_one_client_can_not_keep_all_others_waiting(transport: MemoryTransport, serve: Any, diary: Diary) -> None:
     """Of its packets a handful may wait; and what can't be read waits for nobody."""
-    waiting = Waiting(1)
+    waiting = Waiting(101)
     async with serve(waiting, diary) as server:
-        transport.deliver_many([discover(1)] * 20)
+        transport.deliver_many([message(DISCOVER, 1, xid=xid) for xid in range(101, 121)])
         await turns()
         assert server.health.in_flight == 8
         assert server.engine.dropped == {DropReason.DUPLICATE: 12}
         assert (await lease(transport, 2)) != ""
-        waiting.held[1].set()
+        waiting.held[101].set()
         await until(lambda: server.health.in_flight == 0)
-    assert [reason for client, reason in diary.of("drop") if client == 1].count("PROCESSED") == 20
+    assert [reason for xid, reason in diary.of("drop") if xid > 100].count("PROCESSED") == 20
 
 
 # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────

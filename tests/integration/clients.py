@@ -72,11 +72,11 @@ class Server:
         self.host = host
         self.store = directory / "leases.sqlite"
         self.log = directory / "log"
+        self.file = directory / "aiodhcp.toml"
         directory.mkdir(exist_ok=True)
         if config:
-            file = directory / "aiodhcp.toml"
-            file.write_text(f"{config}\n[store]\npath = '{self.store.name}'\n")
-            self.command = [sys.executable, "-m", "aiodhcp", "serve", str(file)]
+            self._configure(config)
+            self.command = [sys.executable, "-m", "aiodhcp", "serve", str(self.file)]
         else:
             self.command = [sys.executable, "-m", "aiodhcp", "serve", *options, "--store", str(self.store)]
         self._process: subprocess.Popen[str] | None = None
@@ -93,6 +93,17 @@ class Server:
             return " serving " in said
 
         until("the server serves", serves)
+
+    def reload(self, config: str) -> None:
+        """Give it another configuration, by SIGHUP; it goes by it when this returns."""
+        assert self._process is not None
+        self._configure(config)
+        known = len(self._said())
+        self._process.send_signal(signal.SIGHUP)
+        until("the server goes by another configuration", lambda: " reloaded: " in self._said()[known:])
+
+    def _configure(self, config: str) -> None:
+        self.file.write_text(f"{config}\n[store]\npath = '{self.store.name}'\n")
 
     def kill(self) -> None:
         """``kill -9``: it has no chance to put anything in order."""

@@ -305,3 +305,48 @@ def test_client_declines_an_address_in_use(net: Network, tmp_path: Path, program
     until("the interface has the other address alone", lambda: other.addresses("eth0") == [second])
     states = {lease["address"]: lease["state"] for lease in server.leases()}
     assert states == {first: "declined", second: "active"}
+
+
+@needs(kinds=["bridge"])
+def test_an_address_that_somebody_uses_is_not_offered(net: Network, tmp_path: Path) -> None:
+    one, other, squatter = (net.host(name) for name in ("server", "client", "squatter"))
+    net.switch("lan", p0=one, p1=other, p2=squatter)
+    one.run("ip addr add 192.0.2.1/24 dev eth0")
+    # It never asked for its address, and answers no ping.
+    squatter.run("ip addr add 192.0.2.10/24 dev eth0")
+    squatter.run("sysctl -q net.ipv4.icmp_echo_ignore_all=1")
+    config = """
+        interfaces = ["eth0"]
+        [[subnet]]
+        subnet = "192.0.2.0/24"
+        pools = ["192.0.2.10-192.0.2.12"]
+        conflict-probe = "auto"
+        probe-timeout = 0.3
+    """
+    server = Server(one, tmp_path / "server", config=config)
+    server.start()
+    client = Client("udhcpc", other, tmp_path / "client")
+    client.start()
+    assert client.bound().address == "192.0.2.11"
+    assert server.lease("192.0.2.10")["state"] == "declined"
+    server.stop()
+
+
+def test_a_reload_while_a_client_is_served(pair: tuple[Host, Host], tmp_path: Path) -> None:
+    one, other = pair
+    text = """
+        interfaces = ["eth0"]
+        options.domain-name = "{domain}"
+        subnet = [{{ subnet = "192.0.2.0/24", pools = ["192.0.2.10-192.0.2.99"] }}]
+    """
+    server = Server(one, tmp_path / "server", config=text.format(domain="before.example"))
+    server.start()
+    client = Client("udhcpc", other, tmp_path / "client")
+    client.start()
+    first = client.bound()
+    assert first.domain == "before.example"
+    server.reload(text.format(domain="after.example"))
+    client.renew()
+    again = client.bound()
+    assert (again.address, again.domain) == (first.address, "after.example")
+    server.stop()

@@ -1,0 +1,117 @@
+"""Lanes: packets that wait, for an ``async`` hook, a commit or a probe, or behind another of the same client."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Final, NamedTuple
+
+from aiodhcp.exchange import Exchange
+
+__all__ = ["Lanes", "Way", "is_same"]
+
+log = logging.getLogger("aiodhcp.server")
+
+LANE_LIMIT: Final = 8
+"""Packets of one client that may wait; a client has no use for more answers at once."""
+
+Way = Callable[[Exchange], Coroutine[None, None, None]]
+
+
+class _Place(NamedTuple):
+    exchange: Exchange
+    way: Way
+    entered: float
+
+
+class Lanes:
+    """A queue for each client whose packet waits, so that its packets keep their order and delay nobody else's.
+
+    Args:
+        wait_timeout: seconds after which a packet's turn comes too late.
+        spawn: runs a coroutine in a task of that name.
+        late: called with a packet whose turn came too late.
+        failed: called with one whose way raised something, and what.
+    """
+
+    def __init__(
+        self,
+        wait_timeout: float,
+        spawn: Callable[[Coroutine[None, None, None], str], None],
+        late: Callable[[Exchange], Coroutine[None, None, None]],
+        failed: Callable[[Exchange, BaseException], None],
+    ) -> None:
+        self._wait_timeout = wait_timeout
+        self._spawn = spawn
+        self._late = late
+        self._failed = failed
+        self._lanes: dict[bytes | Exchange, deque[_Place]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._lanes)
+
+    def __contains__(self, client: bytes) -> bool:
+        return client in self._lanes
+
+    def is_full(self, client: bytes) -> bool:
+        """Whether as many packets of the client wait as may."""
+        return len(self._lanes.get(client, ())) >= LANE_LIMIT
+
+    def has_same(self, exchange: Exchange) -> bool:
+        """Whether the very request that the exchange is for is still in work."""
+        return any(is_same(place.exchange, exchange) for place in self._lanes.get(exchange.client, ()))
+
+    def enter(self, exchange: Exchange, way: Way, *, alone: bool = False) -> None:
+        """Go a way when it is the exchange's turn.
+
+        Args:
+            exchange: the packet.
+            way: what is to be done.
+            alone: wait for nobody.
+        """
+        place = _Place(exchange, way, asyncio.get_running_loop().time())
+        # What can't be read has no client, and waits for nobody.
+        client = exchange if alone or not exchange.client else exchange.client
+        lane = self._lanes.get(client)
+        if lane is not None:
+            lane.append(place)
+            return
+        self._lanes[client] = lane = deque((place,))
+        self._spawn(self._drive(client, lane), "aiodhcp lane")
+
+    def abandon(self) -> list[Exchange]:
+        """Forget them all; the exchanges that waited."""
+        waiting = [place.exchange for lane in self._lanes.values() for place in lane]
+        self._lanes.clear()
+        return waiting
+
+    async def _drive(self, client: bytes | Exchange, lane: deque[_Place]) -> None:
+        loop = asyncio.get_running_loop()
+        while lane:
+            exchange, way, entered = lane[0]
+            try:
+                if loop.time() - entered > self._wait_timeout and not exchange.finished:
+                    await self._late(exchange)
+                else:
+                    await way(exchange)
+            except (Exception, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise
+                log.exception("a fault of aiodhcp, please report it, with %r", exchange)
+                self._failed(exchange, error)
+            del lane[0]
+        del self._lanes[client]
+
+
+def is_same(known: Exchange, exchange: Exchange) -> bool:
+    """Whether two exchanges are for one request, sent once more, and the first one is still in work."""
+    return (
+        not known.finished
+        and known.xid == exchange.xid
+        and known.message_type == exchange.message_type
+        and known.giaddr == exchange.giaddr
+        and known.ciaddr == exchange.ciaddr
+    )
