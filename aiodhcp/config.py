@@ -5,77 +5,51 @@ What is wrong with a file is said with its name, the line, the key and what was 
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-import tomllib
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
-from aiodhcp.constants import INFINITE, SERVER_PORT
-from aiodhcp.errors import ConfigError
-from aiodhcp.hooks import Hooks, load_plugin
+from aiodhcp.config_errors import (
+    Address,
+    Duration,
+    Network,
+    Problem,
+    Range,
+    Refusal,
+    Seconds,
+    Source,
+    parse_duration,
+    parse_seconds,
+    problems,
+    read_toml,
+)
+from aiodhcp.constants import SERVER_PORT
+from aiodhcp.hooks import Hooks
+from aiodhcp.parameters import Parameters, encode_settings
+from aiodhcp.plugins import PluginLoader
+from aiodhcp.policies import OnFailure, Policy
+from aiodhcp.registration import Plugin
 from aiodhcp.server import DhcpServer
 from aiodhcp.stores import Store
 from aiodhcp.stores.memory import MemoryStore
 from aiodhcp.stores.sqlite import SqliteStore
-from aiodhcp.subnets import Class, Config, Parameters, Pool, Reservation, Subnet, encode_settings, parse_range
+from aiodhcp.subnets import Bootp, Class, Config, Pool, Probe, Reservation, Subnet
 from aiodhcp.transports import Transport
 
-__all__ = ["Settings", "load_config", "parse_duration"]
-
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_DURATION: Final = re.compile(r"(?:\d+[smhdw])+")
-
-
-def parse_duration(value: object) -> int:
-    """``"12h"``, ``"1d12h"``, ``"infinite"`` or a number of seconds, in seconds.
-
-    Raises:
-        ValueError: none of these.
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    if isinstance(value, str):
-        text = value.strip().lower()
-        if text in ("infinite", "never"):
-            return INFINITE
-        if text.isdecimal() and int(text):
-            return int(text)
-        if _DURATION.fullmatch(text):
-            seconds = sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)([smhdw])", text))
-            if 0 < seconds < INFINITE:
-                return seconds
-    raise ValueError(f"expected a duration like '90s', '12h', '1d12h' or 'infinite', got {value!r}")
-
-
-def _network(value: object) -> IPv4Network:
-    try:
-        return IPv4Network(value if isinstance(value, IPv4Network) else str(value))
-    except ValueError as error:
-        raise ValueError(f"expected a network like '192.168.50.0/24', got {value!r} ({error})") from None
-
-
-def _ip(value: object) -> int:
-    try:
-        return int(IPv4Address(value if isinstance(value, int) else str(value)))
-    except ValueError:
-        raise ValueError(f"expected an address like '192.168.50.1', got {value!r}") from None
-
-
-def _range(value: object) -> tuple[int, int]:
-    try:
-        return parse_range(value if isinstance(value, str) else str(value))
-    except ValueError as error:
-        raise ValueError(
-            f"expected a range like '192.168.50.100-192.168.50.199', a network or an address, got {value!r} ({error})"
-        ) from None
+__all__ = ["Settings", "load_config", "parse_duration", "parse_seconds"]
 
 
 def _options(value: dict[str, Any]) -> dict[str, Any]:
@@ -83,10 +57,21 @@ def _options(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Duration = Annotated[int, BeforeValidator(parse_duration)]
-Network = Annotated[IPv4Network, BeforeValidator(_network)]
-Address = Annotated[int, BeforeValidator(_ip)]
-Range = Annotated[tuple[int, int], BeforeValidator(_range)]
+def _control(value: object) -> object:
+    if value is None or value is False or isinstance(value, Path):
+        return value
+    if isinstance(value, str) and value:
+        return Path(value)
+    raise ValueError(f"expected the path of a socket, or false for none, got {value!r}")
+
+
+def _table_of(key: str, value: object) -> object:
+    """An element that is a string or a table."""
+    if isinstance(value, str):
+        return {key: value}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected a string or a table, got {value!r}")  # noqa: TRY004 - pydantic's
+    return value
 
 
 class _Table(BaseModel):
@@ -136,7 +121,7 @@ class PoolTable(ParametersTable):
     @model_validator(mode="before")
     @classmethod
     def _from_string(cls, value: object) -> object:
-        return {"range": value} if isinstance(value, str) else value
+        return _table_of("range", value)
 
     def pool(self) -> Pool:
         """As the engine takes it."""
@@ -169,10 +154,11 @@ class ClassTable(ParametersTable):
     """``[[class]]``: clients of a kind; a plugin says who belongs to it."""
 
     name: str
+    deny: bool = Field(False, description="whether its clients are not served at all")
 
     def client_class(self) -> Class:
         """As the engine takes it."""
-        return Class(self.name, self.parameters())
+        return Class(self.name, self.parameters(), self.deny)
 
 
 class SubnetTable(ParametersTable):
@@ -184,6 +170,8 @@ class SubnetTable(ParametersTable):
     reservation: list[ReservationTable] = Field(default_factory=list)
     interfaces: list[str] = Field(default_factory=list, description="those it is on (those with an address in it)")
     relays: list[Address] = Field(default_factory=list, description="relay agents outside of it that stand for it")
+    conflict_probe: Probe = Field("off", description="whether it is asked for an address before that is offered")
+    probe_timeout: Seconds = Field(0.5, description="how long an answer is waited for")
 
     def as_subnet(self) -> Subnet:
         """As the engine takes it."""
@@ -194,12 +182,38 @@ class SubnetTable(ParametersTable):
             self.parameters(),
             self.interfaces,
             self.relays,
+            self.conflict_probe,
+            self.probe_timeout,
         )
 
     @model_validator(mode="after")
     def _check_subnet(self) -> Self:
         self.as_subnet()
         return self
+
+
+class PluginTable(_Table):
+    """An element of ``plugins``: a name as a string, or a table."""
+
+    use: str = Field(description="a file, an entry point or a module, with :object")
+    name: str | None = Field(None, description="what it is called in the log (its own name)")
+    deadline: Seconds | None = Field(None, description="how long an async hook may take (2s)")
+    on_error: OnFailure | None = Field(None, description="what becomes of a packet whose hook raises (continue)")
+    on_timeout: OnFailure | None = Field(None, description="the same when the deadline passes (drop)")
+    failures: int | None = Field(None, ge=0, description="in a row, until the hook is not called for a while (10)")
+    retry_after: Seconds | None = Field(None, description="that while (30s)")
+    priority: int | None = Field(None, description="a higher one is called first (0)")
+    shadow: bool | None = Field(None, description="whether it only watches")
+    settings: dict[str, Any] | None = Field(None, description="the plugin's own")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: object) -> object:
+        return _table_of("use", value)
+
+    def policy(self) -> Policy:
+        """How its hooks are run."""
+        return Policy(**{each.name: getattr(self, each.name) for each in fields(Policy)})
 
 
 class StoreTable(_Table):
@@ -241,13 +255,23 @@ class Settings(ParametersTable):
     server_id: Address | None = Field(None, description="the server identifier (the address of the interface)")
     offer_time: Duration = Field(60, description="how long an offered address is kept")
     decline_time: Duration = Field(86400, description="how long a declined address is left alone")
-    plugins: list[str] = Field(default_factory=list, description="modules, or module:object, in the order of calling")
+    bootp: Bootp = Field("reserved", description="which BOOTP clients get an address")
+    plugins: list[PluginTable] = Field(default_factory=list, description="in the order of calling")
     max_in_flight: int = Field(4096, ge=1, description="packets that may wait; more are dropped")
+    wait_timeout: Duration = Field(
+        10, description="how long one may wait for an async hook, or behind another of its client"
+    )
+    explain: int = Field(0, ge=0, description="how many recent exchanges are kept for 'aiodhcp explain'")
+    control: Annotated[Path | Literal[False] | None, BeforeValidator(_control)] = Field(
+        None, description="the control socket; a relative path starts at the configuration file; false for none"
+    )
     log_level: Annotated[str, AfterValidator(_logging_level)] = "info"
     store: StoreTable = StoreTable()
     transport: TransportTable = TransportTable()
     subnet: list[SubnetTable] = Field(default_factory=list)
     class_: list[ClassTable] = Field(default_factory=list, alias="class")
+
+    _source: Source = PrivateAttr(default=Source("configuration"))
 
     def config(self) -> Config:
         """What the engine goes by."""
@@ -259,6 +283,7 @@ class Settings(ParametersTable):
             self.server_id,
             self.offer_time,
             self.decline_time,
+            self.bootp,
         )
 
     @model_validator(mode="after")
@@ -299,13 +324,24 @@ class Settings(ParametersTable):
 
         return EthernetTransport(self.interfaces)
 
-    def make_plugins(self) -> list[object]:
-        """The plugins, imported.
+    def make_plugins(self) -> list[Plugin]:
+        """The plugins, found, made with their settings and checked, in the order of the file.
 
         Raises:
-            ConfigError: one can't be imported, or has a hook that doesn't exist.
+            ConfigError: one can't be found or made, its settings are wrong, or it has a hook that doesn't exist.
         """
-        plugins = [load_plugin(name) for name in self.plugins]
+        loader = PluginLoader(self.directory)
+        plugins: list[Plugin] = []
+        wrong: list[Problem] = []
+        for at, table in enumerate(self.plugins):
+            try:
+                plugin = loader.load(table.use, name=table.name or "", policy=table.policy(), settings=table.settings)
+            except Refusal as refusal:
+                wrong += [each.inside("plugins", at) for each in refusal.problems]
+            else:
+                plugins.append(plugin)
+        if wrong:
+            raise self._source.error(wrong)
         Hooks(plugins)
         return plugins
 
@@ -324,6 +360,8 @@ class Settings(ParametersTable):
             transport=self.make_transport(),
             plugins=[*self.make_plugins(), *plugins],
             max_in_flight=self.max_in_flight,
+            wait_timeout=self.wait_timeout,
+            explain=self.explain,
         )
 
     @classmethod
@@ -333,10 +371,51 @@ class Settings(ParametersTable):
         Raises:
             ConfigError: something in it is wrong.
         """
+        return cls._from(table, Source(source))
+
+    @classmethod
+    def _from(cls, table: Mapping[str, Any], source: Source) -> Settings:
         try:
-            return cls.model_validate(table)
+            settings = cls.model_validate(table)
         except ValidationError as error:
-            raise ConfigError("\n".join(f"{source}: {_words(each)[1]}" for each in error.errors())) from None
+            raise source.error(problems(error, cls)) from None
+        settings._source = source
+        return settings
+
+    @property
+    def directory(self) -> Path:
+        """Where the configuration file is, an absolute path; the current directory without a file."""
+        return self._source.directory or Path.cwd()
+
+    @property
+    def control_path(self) -> Path | None:
+        """The control socket: beside the SQLite store where nothing is said; None for none."""
+        if self.control is False:
+            return None
+        if self.control is not None:
+            return self.directory / self.control
+        return None if self.store.type == "memory" else Path(f"{self.store_path}.sock")
+
+    def restart_needed(self, other: Settings) -> list[str]:
+        """What ``other`` has different that only a restart can change, as keys: ``["interfaces", "store.path"]``."""
+        mine, theirs = self._fixed(), other._fixed()
+        return [key for key in mine if mine[key] != theirs[key]]
+
+    def _fixed(self) -> dict[str, object]:
+        """What can't be changed while the server runs."""
+        on_disk, by_name = self.store.type == "sqlite", self.transport.type == "ethernet"
+        return {
+            "interfaces": sorted(self.interfaces),
+            "store.type": self.store.type,
+            "store.path": self.store_path if on_disk else None,
+            "transport.type": self.transport.type,
+            "transport.host": None if by_name else self.transport.host,
+            "transport.port": None if by_name else self.transport.port,
+            "control": self.control_path if self.control else self.control,
+            "max-in-flight": self.max_in_flight,
+            "wait-timeout": self.wait_timeout,
+            "explain": self.explain,
+        }
 
 
 def default_store_path() -> Path:
@@ -352,118 +431,9 @@ def load_config(path: str | os.PathLike[str]) -> Settings:
     Raises:
         ConfigError: all that is wrong with it, a line each: file, line, key, what was expected and what was found.
     """
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: is not UTF-8 text: {error}") from None
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
-        line = int(found[1]) if found else text.count("\n") + 1
-        words = str(error).replace(found[0], f" in column {found[2]}") if found else str(error)
-        raise ConfigError(f"{file}:{line}: {words}") from None
-    try:
-        settings = Settings.model_validate(table)
-    except ValidationError as error:
-        lines = sorted((_line(text, where), words) for where, words in map(_words, error.errors()))
-        raise ConfigError("\n".join(f"{file}:{line}: {words}" for line, words in lines)) from None
-    if settings.store.path is not None and not settings.store.path.is_absolute():
-        store = settings.store.model_copy(update={"path": file.parent / settings.store.path})
+    source, table = read_toml(path)
+    settings = Settings._from(table, source)
+    if settings.store.path is not None:
+        store = settings.store.model_copy(update={"path": settings.directory / settings.store.path})
         settings = settings.model_copy(update={"store": store})
     return settings
-
-
-_PREFIX: Final = re.compile(r"((?:[\w-]+(?:\[\d+\])?\.)*(?:[\w-]+(?:\[\d+\])?)): ")
-"""The key that the messages of subnets.py begin with: ``options.routers: expected ...``."""
-_STEP: Final = re.compile(r"([\w-]+)|\[(\d+)\]")
-_FILE_NAMES: Final = {"reservations": "reservation", "subnets": "subnet"}
-
-Where = tuple[str | int, ...]
-
-
-def _words(error: ErrorDetails) -> tuple[Where, str]:
-    """Where in the file an error of pydantic's is, and the sentence for people."""
-    where = tuple(step for step in error["loc"] if step not in ("class_",))
-    words = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "value_error":
-        prefix = _PREFIX.match(words)
-        if prefix:
-            steps: list[str | int] = [
-                int(number) if number else _FILE_NAMES.get(name, name.replace("_", "-"))
-                for name, number in _STEP.findall(prefix[1])
-            ]
-            if where[-1:] == ("options",):
-                del steps[:1]
-            where, words = (*where, *steps), words[prefix.end() :]
-    elif error["type"] == "extra_forbidden":
-        key = str(where[-1])
-        close = difflib.get_close_matches(key, _keys(where), 1)
-        words = f"there is no such key{f'; did you mean {close[0]!r}?' if close else ''}"
-    elif error["type"] == "missing":
-        words = "this key is needed"
-    else:
-        words = words[0].lower() + words[1:].replace("Input should be", "expected").replace("valid ", "")
-        words = words.replace("input should be", "expected")
-        given = error["input"]
-        if not isinstance(given, dict | list):
-            words += f", got {given!r}"
-    return where, f"{_spoken(where)}: {words}" if where else words
-
-
-def _keys(where: Where) -> list[str]:
-    """The keys that the table of ``where`` may have."""
-    table: type[_Table] = Settings
-    for step in where[:-1]:
-        table = _TABLES.get(step, table) if isinstance(step, str) else table
-    return [field.alias or name for name, field in table.model_fields.items()]
-
-
-_TABLES: Final[dict[str, type[_Table]]] = {
-    "subnet": SubnetTable,
-    "pools": PoolTable,
-    "reservation": ReservationTable,
-    "class": ClassTable,
-    "store": StoreTable,
-    "transport": TransportTable,
-}
-
-
-def _spoken(where: Where) -> str:
-    spoken = ""
-    for step in where:
-        spoken += f"[{step}]" if isinstance(step, int) else f".{step}" if spoken else step
-    return spoken
-
-
-def _line(text: str, where: Where) -> int:
-    """The line on which the key at ``where`` begins, or the innermost table around it that the file has.
-
-    The TOML parser itself tells: it is the last line of the shortest beginning of the file that has the key. A
-    beginning that ends within a value can't be parsed; then the next longer one that can decides.
-    """
-    lines = text.split("\n")
-
-    def has(count: int) -> bool:
-        return next(found for end in range(count, len(lines) + 1) if (found := _has(lines[:end], where)) is not None)
-
-    while where and not has(len(lines)):
-        where = where[:-1]
-    return bisect_left(range(len(lines)), True, key=has) if where else 1
-
-
-def _has(lines: list[str], where: Where) -> bool | None:
-    """Whether TOML text has the key; None if it can't be parsed."""
-    try:
-        found: Any = tomllib.loads("\n".join(lines))
-    except tomllib.TOMLDecodeError:
-        return None
-    for step in where:
-        try:
-            found = found[step]
-        except (KeyError, IndexError, TypeError):
-            return False
-    return True

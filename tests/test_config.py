@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 from aiodhcp import ConfigError, DhcpServer, EthernetTransport, MemoryStore, SqliteStore, UdpTransport
-from aiodhcp.config import Settings, default_store_path, load_config, parse_duration
-from aiodhcp.subnets import encode_settings
+from aiodhcp.config import Settings, default_store_path, load_config, parse_duration, parse_seconds
+from aiodhcp.parameters import encode_settings
 from aiodhcp.transports.relay import RelayTransport
 
 FULL = """
@@ -136,8 +137,8 @@ def test_plugins_are_loaded_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     monkeypatch.syspath_prepend(tmp_path)
     first, second = Settings.of({"interfaces": ["a"], "plugins": ["one_of_ours", "one_of_ours:Counter"]}).make_plugins()
-    assert getattr(first, "__name__", "") == "one_of_ours"
-    assert type(second).__name__ == "Counter"
+    assert getattr(first.plugin, "__name__", "") == "one_of_ours"
+    assert type(second.plugin).__name__ == "Counter"
     with pytest.raises(ConfigError, match=r"one_of_ours\.py:6: .*dhcp_new_packet"):
         Settings.of({"interfaces": ["a"], "plugins": ["one_of_ours:Misspelt"]}).make_plugins()
     with pytest.raises(ConfigError, match="no_such_module"):
@@ -153,7 +154,7 @@ SUBNET = HEAD + '[[subnet]]\nsubnet = "192.168.50.0/24"\n'
     [
         (HEAD + 'lease-tme = "12h"', "2: lease-tme: there is no such key; did you mean 'lease-time'?"),
         (HEAD + "zzz = 1", "2: zzz: there is no such key"),
-        (HEAD + "\n# why\nplugins = [\n 'a',\n 3\n]", "4: plugins[1]: expected a string, got 3"),
+        (HEAD + "\n# why\nplugins = [\n 'a',\n 3\n]", "4: plugins[1]: expected a string or a table, got 3"),
         (
             HEAD + "authoritative = 'maybe'",
             "2: authoritative: expected a boolean, unable to interpret input, got 'maybe'",
@@ -178,7 +179,7 @@ SUBNET = HEAD + '[[subnet]]\nsubnet = "192.168.50.0/24"\n'
             SUBNET + "pools = ['x-y']",
             "4: subnet[0].pools[0].range: expected a range like '192.168.50.100-192.168.50.199'",
         ),
-        (SUBNET + "pools = [7]", "4: subnet[0].pools[0]: expected a dictionary or instance of PoolTable, got 7"),
+        (SUBNET + "pools = [7]", "4: subnet[0].pools[0]: expected a string or a table, got 7"),
         (SUBNET + "pools = [\n'192.168.50.9',\n'10.0.0.1']", "4: subnet[0].pools[1]: 10.0.0.1-10.0.0.1 is not within"),
         (
             SUBNET + "[[subnet.reservation]]\nhardware-address = '02:0'",
@@ -198,6 +199,40 @@ SUBNET = HEAD + '[[subnet]]\nsubnet = "192.168.50.0/24"\n'
         (HEAD + "[[class]]\nnme = 'a'", "2: class[0].name: this key is needed"),
         (HEAD + "[transport]\nport = 6767", "3: transport.port: is for the types 'udp' and 'relay'"),
         ("lease-time = '1h'", "1: interfaces: expected the names of the interfaces to serve, like ['eth0']"),
+        (HEAD + "store = 3", "2: store: expected a table, got 3"),
+        (HEAD + "bootp = 'yes'", "2: bootp: expected 'no', 'reserved' or 'dynamic', got 'yes'"),
+        (HEAD + "control = true", "2: control: expected the path of a socket, or false for none, got True"),
+        (HEAD + "control = ''", "2: control: expected the path of a socket, or false for none, got ''"),
+        (HEAD + "wait-timeout = 0", "2: wait-timeout: expected a duration like"),
+        (HEAD + "explain = -1", "2: explain: expected greater than or equal to 0, got -1"),
+        (HEAD + "explain = 'x'", "2: explain: expected an integer, unable to parse"),
+        (HEAD + "[[class]]\nname = 'a'\ndenny = true", "4: class[0].denny: there is no such key; did you mean 'deny'?"),
+        (
+            SUBNET + "conflict-probe = 'ping'",
+            "4: subnet[0].conflict-probe: expected 'off', 'auto', 'arp' or 'icmp', got",
+        ),
+        (SUBNET + "probe-timeout = '1 s'", "4: subnet[0].probe-timeout: expected seconds like 0.5, or a duration like"),
+        (
+            SUBNET + "probe-timeout = 11",
+            "4: subnet[0].probe-timeout: expected more than 0 and at most 10 seconds, got 11",
+        ),
+        (SUBNET + "[[subnet.pools]]\nrnge = 'x'", "4: subnet[0].pools[0].range: this key is needed"),
+        (HEAD + "[[plugins]]\nname = 'a'", "2: plugins[0].use: this key is needed"),
+        (
+            HEAD + "[[plugins]]\nuse = 'a'\ndead-line = 1",
+            "4: plugins[0].dead-line: there is no such key; did you mean 'dead",
+        ),
+        (
+            HEAD + "[[plugins]]\nuse = 'a'\ndeadline = 0",
+            "4: plugins[0].deadline: expected seconds like 0.5, or a duration",
+        ),
+        (HEAD + "[[plugins]]\nuse = 'a'\nretry-after = true", "4: plugins[0].retry-after: expected seconds like 0.5"),
+        (
+            HEAD + "[[plugins]]\nuse = 'a'\non-error = 'die'",
+            "4: plugins[0].on-error: expected 'continue', 'drop' or 'dis",
+        ),
+        (HEAD + "[[plugins]]\nuse = 'a'\nfailures = -1", "4: plugins[0].failures: expected greater than or equal to 0"),
+        (HEAD + "[[plugins]]\nuse = 'a'\nsettings = 1", "4: plugins[0].settings: expected a table, got 1"),
         ("a = 1\nb = = 2", "2: Invalid value in column 5"),
         ("a = [1,\n", "2: "),
     ],
@@ -256,3 +291,107 @@ def test_for_ever(text: str) -> None:
 def test_no_durations(text: object) -> None:
     with pytest.raises(ValueError, match="expected a duration"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (0.5, 0.5),
+        (3, 3.0),
+        ("500ms", 0.5),
+        ("2s", 2.0),
+        ("1.5m", 90.0),
+        (" 0.25 ", 0.25),
+        ("1m30s", 90.0),
+        ("1d", 86400.0),
+        ("infinite", math.inf),
+        ("inf", math.inf),
+        (math.inf, math.inf),
+    ],
+)
+def test_seconds(text: str | float, seconds: float) -> None:
+    assert parse_seconds(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "0", "0ms", "ms", 0, -0.5, math.nan, "nan", True, None, "1y", "1 s", [1]])
+def test_no_seconds(text: object) -> None:
+    with pytest.raises(ValueError, match=r"expected seconds like 0\.5"):
+        parse_seconds(text)
+
+
+def test_probes_bootp_and_classes_that_are_denied(tmp_path: Path) -> None:
+    text = HEAD + "bootp = 'dynamic'\n[[class]]\nname = 'guests'\ndeny = true\n[[subnet]]\nsubnet = '10.0.0.0/8'\n"
+    config = settings_of(tmp_path, text + "conflict-probe = 'auto'\nprobe-timeout = '250ms'\n").config()
+    assert config.bootp == "dynamic"
+    assert config.classes_by_name["guests"].deny
+    assert (config.subnets[0].conflict_probe, config.subnets[0].probe_timeout) == ("auto", 0.25)
+
+    config = settings_of(tmp_path, FULL).config()
+    assert config.bootp == "reserved"
+    assert not config.classes_by_name["phones"].deny
+    assert (config.subnets[0].conflict_probe, config.subnets[0].probe_timeout) == ("off", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("[store]\npath = '/var/l.sqlite'", "/var/l.sqlite.sock"),
+        ("[store]\npath = 'l.sqlite'", "HERE/l.sqlite.sock"),
+        ("control = 'run/aiodhcp.sock'", "HERE/run/aiodhcp.sock"),
+        ("control = '/run/aiodhcp.sock'", "/run/aiodhcp.sock"),
+        ("control = 'a.sock'\nstore.type = 'memory'", "HERE/a.sock"),
+        ("store.type = 'memory'", None),
+        ("control = false", None),
+    ],
+)
+def test_where_the_control_socket_is(tmp_path: Path, text: str, path: str | None) -> None:
+    expected = Path(path.replace("HERE", str(tmp_path))) if path else None
+    assert settings_of(tmp_path, HEAD + text).control_path == expected
+
+
+def test_in_python_the_socket_may_be_a_path() -> None:
+    settings = Settings.of({"interfaces": ["eth0"], "control": Path("/run/a.sock")})
+    assert settings.control_path == Path("/run/a.sock")
+
+
+def test_the_directory_is_that_of_the_file_or_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/d.toml").write_text(HEAD + "store.path = 'l.sqlite'")
+    settings = load_config("conf/d.toml")
+    monkeypatch.chdir("/")
+    assert settings.directory == tmp_path / "conf"
+    assert settings.store_path == tmp_path / "conf/l.sqlite"
+    assert Settings.of({"interfaces": ["eth0"]}).directory == Path("/")
+
+
+def test_how_long_packets_wait_is_told_to_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr("aiodhcp.config.DhcpServer", lambda *_, **given: told.update(given))
+    Settings.of({"interfaces": ["eth0"], "wait-timeout": "30s", "explain": 50, "max-in-flight": 7}).server()
+    assert (told["wait_timeout"], told["explain"], told["max_in_flight"]) == (30, 50, 7)
+    Settings.of({"interfaces": ["eth0"]}).server()
+    assert (told["wait_timeout"], told["explain"]) == (10, 0)
+
+
+BEFORE = {"interfaces": ["eth0", "eth1"], "store": {"path": "/a"}}
+
+
+@pytest.mark.parametrize(
+    ("after", "keys"),
+    [
+        ({}, []),
+        ({"lease-time": "1h", "subnet": [{"subnet": "10.0.0.0/8"}], "plugins": ["x"], "log-level": "debug"}, []),
+        ({"interfaces": ["eth1", "eth0"]}, []),
+        ({"interfaces": ["eth0"]}, ["interfaces"]),
+        ({"store": {"path": "/b"}}, ["store.path"]),
+        ({"store": {"type": "memory"}}, ["store.type", "store.path"]),
+        ({"transport": {"type": "udp", "port": 6767}}, ["transport.type", "transport.host", "transport.port"]),
+        ({"control": False, "max-in-flight": 1}, ["control", "max-in-flight"]),
+        ({"wait-timeout": 9, "explain": 9}, ["wait-timeout", "explain"]),
+    ],
+)
+def test_what_only_a_restart_changes(after: dict[str, Any], keys: list[str]) -> None:
+    before = Settings.of(BEFORE)
+    assert before.restart_needed(Settings.of({**BEFORE, **after})) == keys
+    assert Settings.of({**BEFORE, **after}).restart_needed(before) == keys
