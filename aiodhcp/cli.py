@@ -6,13 +6,13 @@ import asyncio
 import json
 import logging
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aiodhcp import __version__
+from aiodhcp.administration import COMMANDS, ConfigArgument, config_file, fail, load_settings
 from aiodhcp.client import (
     InterfaceLink,
     Link,
@@ -32,14 +33,15 @@ from aiodhcp.client import (
     release,
 )
 from aiodhcp.client_transaction import Event, opened
-from aiodhcp.config import Settings, load_config
+from aiodhcp.config import Settings
 from aiodhcp.constants import SERVER_PORT
+from aiodhcp.control import ControlSocket, Reloads
 from aiodhcp.describe import printable
 from aiodhcp.errors import AiodhcpError
 from aiodhcp.leases import NEVER, Lease, LeaseState
 from aiodhcp.logs import setup
+from aiodhcp.parameters import encode_settings
 from aiodhcp.stores.sqlite import read_leases
-from aiodhcp.subnets import encode_settings
 
 app = typer.Typer(
     name="aiodhcp",
@@ -51,17 +53,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 log = logging.getLogger("aiodhcp")
-
-DEFAULT_CONFIG = Path("/etc/aiodhcp/aiodhcp.toml")
-
-ConfigArgument = Annotated[
-    Path | None, typer.Argument(metavar="CONFIG", help=f"The configuration file ({DEFAULT_CONFIG} if there is one).")
-]
-
-
-def _fail(message: object, status: int = 1) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(status)
 
 
 def _version(wanted: bool) -> None:
@@ -105,30 +96,36 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every packet.")] = False,
     json_log: Annotated[bool, typer.Option("--json-log", help="Log as JSON, one object a line.")] = False,
 ) -> None:
-    """Run the server until SIGINT or SIGTERM.
+    """Run the server until SIGINT or SIGTERM; SIGHUP lets it read its configuration file again.
 
     Either with a configuration file, or with --interface and --subnet and no file at all.
     """
+    file: Path | None = None
     given = {"plugins": plugin, "lease-time": lease_time, "store": {"path": str(store)} if store else None}
     if interface or subnet:
         if config is not None:
-            _fail("give either a configuration file, or --interface and --subnet", 2)
+            fail("give either a configuration file, or --interface and --subnet", 2)
         if not (interface and subnet):
-            _fail("--interface and --subnet go together", 2)
+            fail("--interface and --subnet go together", 2)
         table = _table(interface, subnet, pool or [], option or [])
         settings = _load(None, {**table, **{key: value for key, value in given.items() if value}})
     else:
         if pool or option or lease_time or store or plugin:
-            _fail("--pool, --option, --lease-time, --store and --plugin go with --interface and --subnet", 2)
+            fail("--pool, --option, --lease-time, --store and --plugin go with --interface and --subnet", 2)
         settings = _load(config)
+        file = config_file(config).absolute()
     if check:
         _report(settings)
         return
-    setup("debug" if verbose else settings.log_level, as_json=json_log)
+
+    def log_as(settings: Settings) -> None:
+        setup("debug" if verbose else settings.log_level, as_json=json_log)
+
+    log_as(settings)
     try:
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, file, log_as))
     except (AiodhcpError, OSError) as error:
-        _fail(f"aiodhcp: {error}")
+        fail(f"aiodhcp: {error}")
 
 
 def _table(interfaces: list[str], subnets: list[str], pools: list[str], options: list[str]) -> dict[str, Any]:
@@ -138,18 +135,18 @@ def _table(interfaces: list[str], subnets: list[str], pools: list[str], options:
         try:
             network = IPv4Network(text, strict=False)
         except ValueError:
-            _fail(f"--subnet: expected a network like 192.168.50.0/24, got {text!r}", 2)
+            fail(f"--subnet: expected a network like 192.168.50.0/24, got {text!r}", 2)
         inside = [each for each in pools if _starts_in(each, network)]
         first, last = (network[0], network[-1]) if network.prefixlen > 30 else (network[1], network[-2])
         chosen.append({"subnet": str(network), "pools": inside or [f"{first}-{last}"]})
     lost = [each for each in pools if not any(each in subnet["pools"] for subnet in chosen)]
     if lost:
-        _fail(f"--pool: {lost[0]!r} is in none of the subnets {', '.join(subnets)}", 2)
+        fail(f"--pool: {lost[0]!r} is in none of the subnets {', '.join(subnets)}", 2)
     parsed: dict[str, Any] = {}
     for each in options:
         name, equals, value = each.partition("=")
         if not equals:
-            _fail(f"--option: expected name=value, got {each!r}", 2)
+            fail(f"--option: expected name=value, got {each!r}", 2)
         parsed[name] = _value(name, f"{parsed[name]}, {value}" if name in parsed else value)
     return {"interfaces": interfaces, "subnet": chosen, "options": parsed}
 
@@ -158,7 +155,7 @@ def _starts_in(pool: str, network: IPv4Network) -> bool:
     try:
         return IPv4Address(pool.partition("-")[0].partition("/")[0].strip()) in network
     except ValueError:
-        _fail(f"--pool: expected a range like 192.168.50.100-192.168.50.199, got {pool!r}", 2)
+        fail(f"--pool: expected a range like 192.168.50.100-192.168.50.199, got {pool!r}", 2)
 
 
 def _value(name: str, text: str) -> str | int | bool:
@@ -184,7 +181,7 @@ def _report(settings: Settings) -> None:
         settings.make_transport()
         plugins = settings.make_plugins()
     except AiodhcpError as error:
-        _fail(error)
+        fail(error)
     addresses = sum(pool.size for subnet in settings.config().subnets for pool in subnet.pools)
     reservations = sum(len(subnet.reservation) for subnet in settings.subnet)
     print(
@@ -194,30 +191,43 @@ def _report(settings: Settings) -> None:
 
 
 def _load(config: Path | None, table: dict[str, Any] | None = None) -> Settings:
+    if table is None:
+        return load_settings(config, "--interface and --subnet")
     try:
-        if table is not None:
-            return Settings.of(table, "command line")
-        path = config or DEFAULT_CONFIG
-        if config is None and not path.exists():
-            _fail(f"there is no {path}: name a configuration file, or give --interface and --subnet", 2)
-        # Plugins may stand beside the file that names them.
-        sys.path.insert(0, str(path.resolve().parent))
-        return load_config(path)
+        return Settings.of(table, "command line")
     except AiodhcpError as error:
-        _fail(error)
+        fail(error)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, file: Path | None, log_as: Callable[[Settings], None]) -> None:
     stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
     server = settings.server()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(name, stopped.set)
-        except NotImplementedError:  # pragma: no cover - Windows
-            signal.signal(name, lambda *_: loop.call_soon_threadsafe(stopped.set))
-    async with server:
+    reloads = Reloads(server, settings, file, log_as)
+    _on_signals(stopped.set, "SIGINT", "SIGTERM")
+    _on_signals(reloads.begin, "SIGHUP")
+    path = settings.control_path
+    async with AsyncExitStack() as steps:
+        if path is not None:
+            # Before the server: whoever reads in the log that it serves may ask it at once.
+            control = ControlSocket(server, path, reloads.reload)
+            steps.push_async_callback(control.close)
+            await control.start()
+        steps.push_async_callback(reloads.end)
+        await steps.enter_async_context(server)
+        reloads.may_begin.set()
         await stopped.wait()
+
+
+def _on_signals(call: Callable[[], None], *names: str) -> None:
+    loop = asyncio.get_running_loop()
+    for name in names:
+        number = getattr(signal, name, None)
+        if number is None:  # pragma: no cover - Windows
+            continue
+        try:
+            loop.add_signal_handler(number, call)
+        except NotImplementedError:  # pragma: no cover - Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(call))
 
 
 @app.command()
@@ -233,12 +243,12 @@ def leases(
     if store is None:
         settings = _load(config)
         if settings.store.type != "sqlite":
-            _fail(f"a store of type {settings.store.type!r} can't be read from outside")
+            fail(f"a store of type {settings.store.type!r} can't be read from outside")
         store = settings.store_path
     try:
         found = read_leases(store)
     except AiodhcpError as error:
-        _fail(error)
+        fail(error)
     now = time.time()
     shown = [lease for lease in found if everything or lease_state(lease, now) in ("active", "declined")]
     if as_json:
@@ -307,21 +317,23 @@ def probe(
     everyone: Annotated[
         bool, typer.Option("--all", "-a", help="Wait two seconds for the offers of all servers.")
     ] = False,
-    release_after: Annotated[bool, typer.Option("--release", help="Give the lease back.")] = False,
+    release_after: Annotated[
+        bool, typer.Option("--release", help="Give the lease back: the machine's own, if it is its hardware address.")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the first answer; then it asks again.")] = 2.0,
     retries: Annotated[int, typer.Option(help="How often it asks again.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="The lease as JSON, without the exchange.")] = False,
 ) -> None:
     """Ask a server for a lease, and print the exchange. Nothing is configured with it."""
     if (interface is None) == (relay is None):
-        _fail("give either --interface or --relay", 2)
+        fail("give either --interface or --relay", 2)
     wishes = {"client_id": client_id, "hostname": hostname, "requested": request}
     asking = {"timeout": timeout, "retries": retries, "wait_for_all": 2.0 if everyone else 0.0}
     try:
         link = _link(interface, relay, giaddr, hardware_address)
         lease = asyncio.run(_probe(link, release_after, None if as_json else _show_event, **wishes, **asking))
     except (AiodhcpError, ValueError) as error:
-        _fail(f"aiodhcp: {error}")
+        fail(f"aiodhcp: {error}")
     if as_json:
         print(json.dumps(dict(describe(lease.ack))))
     else:
@@ -333,7 +345,7 @@ def _link(interface: str | None, relay: str | None, giaddr: str | None, hardware
         return InterfaceLink(interface, hardware_address=hardware_address)
     host, _, port = (relay or "").partition(":")
     if port and not port.isdecimal():
-        _fail(f"--relay: expected host or host:port, got {relay!r}", 2)
+        fail(f"--relay: expected host or host:port, got {relay!r}", 2)
     return RelayLink(host, int(port or SERVER_PORT), giaddr=giaddr, hardware_address=hardware_address)
 
 
@@ -362,6 +374,10 @@ def demo(once: Annotated[bool, typer.Option("--once", help="End by itself, inste
     try:
         run(once=once)
     except AiodhcpError as error:
-        _fail(f"aiodhcp: {error}")
+        fail(f"aiodhcp: {error}")
     except KeyboardInterrupt:
         print()
+
+
+for _command in COMMANDS:
+    app.command()(_command)

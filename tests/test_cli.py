@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from aiodhcp import Lease, LeaseState, __version__, cli
+from aiodhcp import Lease, LeaseState, __version__, administration, cli
 from aiodhcp.leases import NEVER
 from aiodhcp.logs import setup
 from aiodhcp.stores.sqlite import SqliteStore
@@ -102,7 +101,7 @@ def test_check_of_a_bad_plugin_beside_the_file(tmp_path: Path, monkeypatch: pyte
 
 
 def test_without_a_file_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cli, "DEFAULT_CONFIG", tmp_path / "none.toml")
+    monkeypatch.setattr(administration, "DEFAULT_CONFIG", tmp_path / "none.toml")
     result = aiodhcp("serve")
     assert result.exit_code == 2
     assert "name a configuration file, or give --interface and --subnet" in result.output
@@ -160,7 +159,7 @@ def test_a_server_without_a_file(arguments: tuple[str, ...], addresses: int) -> 
     assert result.exit_code == 0
 
 
-def test_a_server_that_can_not_start() -> None:
+def test_a_server_that_can_not_start(tmp_path: Path) -> None:
     result = subprocess.run(
         [
             sys.executable,
@@ -172,7 +171,7 @@ def test_a_server_that_can_not_start() -> None:
             "--subnet",
             "192.0.2.0/24",
             "--store",
-            os.devnull,
+            str(tmp_path / "leases"),
         ],
         capture_output=True,
         text=True,
@@ -181,6 +180,7 @@ def test_a_server_that_can_not_start() -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("aiodhcp: ")
     assert "Traceback" not in result.stderr
+    assert not (tmp_path / "leases.sock").exists()
 
 
 def test_serve_until_sigterm(tmp_path: Path) -> None:
