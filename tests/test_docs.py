@@ -8,21 +8,25 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from _pytest.mark import ParameterSet
 
-from aiodhcp import hookspecs
+from aiodhcp import hookspecs, serverspecs
 from aiodhcp.config import (
     ClassTable,
     ParametersTable,
+    PluginTable,
+    PoolTable,
     ReservationTable,
     Settings,
     StoreTable,
     SubnetTable,
     TransportTable,
 )
-from aiodhcp.hooks import Hooks, load_plugin
+from aiodhcp.hooks import Hooks
+from aiodhcp.plugins import load_plugin
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -74,24 +78,27 @@ def test_the_hook_of_the_readme_is_a_plugin(tmp_path: Path, monkeypatch: pytest.
 
 def test_every_key_is_documented() -> None:
     page = (ROOT / "docs/configuration.md").read_text()
-    for table in (Settings, ParametersTable, ClassTable, SubnetTable, ReservationTable, StoreTable, TransportTable):
+    tables = (ClassTable, SubnetTable, PoolTable, ReservationTable, PluginTable, StoreTable, TransportTable)
+    for table in (Settings, ParametersTable, *tables):
         for name, field in table.model_fields.items():
             key = field.alias or name
             assert re.search(rf"`\[*(subnet\.)?{key}\]*`", page), key
 
 
-def test_every_hook_is_documented_with_its_exact_signature() -> None:
-    page = (ROOT / "docs/hooks.md").read_text()
-    for name in vars(hookspecs):
-        if not name.startswith("dhcp_"):
-            continue
-        function = getattr(hookspecs, name)
-        signature = inspect.signature(function)
+@pytest.mark.parametrize(("module", "page"), [(hookspecs, "hooks.md"), (serverspecs, "server-hooks.md")])
+def test_every_hook_is_documented_with_its_exact_signature(module: ModuleType, page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    hooks = [function for function in vars(module).values() if hasattr(function, "aiodhcp_spec")]
+    assert hooks
+    for function in hooks:
+        name, signature = function.__name__, inspect.signature(function)
         annotated = ", ".join(f"{each.name}: {each.annotation}" for each in signature.parameters.values())
-        assert f"\n## `{name}({', '.join(signature.parameters)})`\n" in page
-        assert f"{name}({annotated}) -> {signature.return_annotation}\n" in page
-        for field in re.findall(r"^(Fires|Arguments|May|C): (.*)$", inspect.getdoc(function) or "", re.MULTILINE):
-            assert f"- **{field[0]}:** {field[1].replace('``', '`')}" in page
+        assert f"\n## `{name}({', '.join(signature.parameters)})`\n" in text
+        assert f"{name}({annotated}) -> {signature.return_annotation}\n" in text
+        said = re.findall(r"^(Fires|Arguments|May|Verdicts|C): (.*)$", inspect.getdoc(function) or "", re.MULTILINE)
+        assert [field for field, _ in said] == ["Fires", "Arguments", "May", "C" if module is hookspecs else "Verdicts"]
+        for field, words in said:
+            assert f"- **{field}:** {words.replace('``', '`')}" in text
 
 
 def test_links_lead_somewhere() -> None:
