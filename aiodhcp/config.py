@@ -22,20 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from aiodhcp.config_errors import (
-    Address,
-    Duration,
-    Network,
-    Problem,
-    Range,
-    Refusal,
-    Seconds,
-    Source,
-    parse_duration,
-    parse_seconds,
-    problems,
-    read_toml,
-)
+from aiodhcp.config_errors import Problem, Refusal, Source, problems, read_toml
+from aiodhcp.config_values import Address, Duration, Network, Range, Seconds, parse_duration, parse_seconds
 from aiodhcp.constants import SERVER_PORT
 from aiodhcp.hooks import Hooks
 from aiodhcp.parameters import Parameters, encode_settings

@@ -1,0 +1,92 @@
+"""Configuration values: what a TOML file writes as text, like durations, networks, addresses and ranges."""
+
+from __future__ import annotations
+
+import math
+import re
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator
+
+from aiodhcp.constants import INFINITE
+from aiodhcp.subnets import parse_range
+
+__all__ = ["Address", "Duration", "Network", "Range", "Seconds", "parse_duration", "parse_seconds"]
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION: Final = re.compile(r"(?:\d+[smhdw])+")
+_SHORT: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
+
+
+def parse_duration(value: object) -> int:
+    """``"12h"``, ``"1d12h"``, ``"infinite"`` or a number of seconds, in seconds.
+
+    Raises:
+        ValueError: none of these.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in ("infinite", "never"):
+            return INFINITE
+        if text.isdecimal() and int(text):
+            return int(text)
+        if _DURATION.fullmatch(text):
+            seconds = sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)([smhdw])", text))
+            if 0 < seconds < INFINITE:
+                return seconds
+    raise ValueError(f"expected a duration like '90s', '12h', '1d12h' or 'infinite', got {value!r}")
+
+
+def parse_seconds(value: object) -> float:
+    """``0.5``, ``"500ms"``, ``"2s"``, ``inf`` or ``"infinite"``, in seconds, where less than one makes sense.
+
+    Raises:
+        ValueError: none of these.
+    """
+    text = value.strip().lower() if isinstance(value, str) else ""
+    short = _SHORT.fullmatch(text)
+    seconds = 0.0
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif text in ("infinite", "never", "inf"):
+        seconds = math.inf
+    elif short is not None:
+        seconds = float(short[1]) * {"ms": 0.001, "": 1}.get(short[2], _UNITS.get(short[2], 1))
+    elif _DURATION.fullmatch(text):
+        seconds = float(parse_duration(text))
+    if seconds > 0:
+        return seconds
+    raise ValueError(f"expected seconds like 0.5, or a duration like '500ms', '2s' or 'infinite', got {value!r}")
+
+
+def _network(value: object) -> IPv4Network:
+    try:
+        return IPv4Network(value if isinstance(value, IPv4Network) else str(value))
+    except ValueError as error:
+        raise ValueError(f"expected a network like '192.168.50.0/24', got {value!r} ({error})") from None
+
+
+def _ip(value: object) -> int:
+    try:
+        return int(IPv4Address(value if isinstance(value, int) else str(value)))
+    except ValueError:
+        raise ValueError(f"expected an address like '192.168.50.1', got {value!r}") from None
+
+
+def _range(value: object) -> tuple[int, int]:
+    try:
+        return parse_range(value if isinstance(value, str) else str(value))
+    except ValueError as error:
+        raise ValueError(
+            f"expected a range like '192.168.50.100-192.168.50.199', a network or an address, got {value!r} ({error})"
+        ) from None
+
+
+Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+Duration = Annotated[int, BeforeValidator(parse_duration)]
+Network = Annotated[IPv4Network, BeforeValidator(_network)]
+Address = Annotated[int, BeforeValidator(_ip)]
+Range = Annotated[tuple[int, int], BeforeValidator(_range)]
