@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import typing
 from collections.abc import Iterable, Iterator, Sequence
@@ -132,15 +133,34 @@ def _verdicts(function: Any) -> Iterator[type]:
 
 
 def _explain(plugin: object, name: str, error: pluggy.PluginValidationError) -> str:
-    # pluggy's words without its repr of the plugin.
+    """What pluggy found wrong, in words that help."""
+    # Its own, where it is something else, without its repr of the plugin.
     words = " ".join(str(error).removeprefix(f"Plugin {name!r} for ").partition(" in plugin ")[0].splitlines())
     culprit: Any = plugin
     for attribute in dir(plugin):
         function = inspect.getattr_static(plugin, attribute, None)
-        options = getattr(function, "aiodhcp_impl", None) or {}
-        if f"hook {options.get('specname') or attribute!r}" in words:
+        function = getattr(function, "__func__", function)
+        options = getattr(function, "aiodhcp_impl", None)
+        if options is None:
+            continue
+        hook = options["specname"] or attribute
+        if hook not in HOOKS:
+            if not options["optionalhook"]:
+                words, culprit = f"unknown hook {hook!r}{_did_you_mean(hook, HOOKS)}", function
+            continue
+        known = HOOKS[hook].arguments
+        wrong = set(pluggy.HookImpl(plugin, name, getattr(plugin, attribute), options).argnames) - known.keys()
+        if wrong:
+            argument = min(wrong)
+            words = f"{hook} has no argument {argument!r}{_did_you_mean(argument, known)} It has {', '.join(known)}"
+        if wrong or f"hook {hook!r}" in words:
             culprit = function
     return f"{where(culprit)}: plugin {name}: {words}"
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else "."
 
 
 def plugin_name(plugin: object) -> str:

@@ -209,13 +209,13 @@ class KeywordOnly:
         """An argument that is never given."""
 
 
-UNKNOWN = "can not be found in the hookspec"
+UNKNOWN = "dhcp_new_pkt has no argument 'packte'; did you mean 'packet'? It has packet, exchange"
 
 
 @pytest.mark.parametrize(
     ("wrong", "function", "words"),
     [
-        (MisspeltHook(), MisspeltHook.dhcp_new_pkts, "unknown hook 'dhcp_new_pkts'"),
+        (MisspeltHook(), MisspeltHook.dhcp_new_pkts, "unknown hook 'dhcp_new_pkts'; did you mean 'dhcp_new_pkt'?"),
         (MisspeltArgument(), MisspeltArgument.dhcp_new_pkt, UNKNOWN),
         (MisspeltArgumentUnderAnotherName(), MisspeltArgumentUnderAnotherName.veto, UNKNOWN),
         (StaticMisspeltArgument(), StaticMisspeltArgument.dhcp_new_pkt, UNKNOWN),
@@ -274,7 +274,7 @@ def test_what_is_wrong_with_a_module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     message = refused(load_plugin("wrong_plugin"))
     sys.modules.pop("wrong_plugin")
-    assert message == f"{path}:4: plugin wrong_plugin: unknown hook 'dhcp_new_packet'"
+    assert message == f"{path}:4: plugin wrong_plugin: unknown hook 'dhcp_new_packet'; did you mean 'dhcp_new_pkt'?"
 
 
 # ── load_plugin ──
@@ -300,3 +300,20 @@ def test_a_module_that_does_not_load(tmp_path: Path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match="plugin 'faulty_plugin' can't be imported: ZeroDivisionError"):
         load_plugin("faulty_plugin")
+
+
+def test_what_is_wrong_beside_what_is_optional_and_what_is_right():
+    class Mixed:
+        @hookimpl(optionalhook=True)
+        def dhcp_of_tomorrow(self):
+            """For a later version."""
+
+        @hookimpl
+        def dhcp_pkt_send(self, reply):
+            """Right."""
+
+        @hookimpl
+        def zzz(self):
+            """Wrong, and like nothing there is."""
+
+    assert refused(Mixed()) == f"{line_of(Mixed.zzz)}: plugin Mixed: unknown hook 'zzz'."
