@@ -209,7 +209,7 @@ async def _serve(settings: Settings, file: Path | None, log_as: Callable[[Settin
     async with AsyncExitStack() as steps:
         if path is not None:
             # Before the server: whoever reads in the log that it serves may ask it at once.
-            control = ControlSocket(server, path, reloads.reload)
+            control = ControlSocket(server, path, lambda: reloads.reload())
             steps.push_async_callback(control.close)
             await control.start()
         steps.push_async_callback(reloads.end)

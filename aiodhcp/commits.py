@@ -126,7 +126,10 @@ class Commits:
                     failures, self.error = 0, ""
                 _wake(waiting)
                 del self._waiting[: len(waiting)]
-                self._done(self._taken(), list(changes.values()), conflicts)
+                try:
+                    self._done(self._taken(), list(changes.values()), conflicts)
+                except Exception:
+                    log.exception("a fault of aiodhcp, please report it")
         finally:
             self._task = None
 

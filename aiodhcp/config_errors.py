@@ -96,6 +96,8 @@ def read_toml(path: str | os.PathLike[str]) -> tuple[Source, dict[str, Any]]:
         raise ConfigError(f"{file}: is not UTF-8 text: {error}") from None
     try:
         table = tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(f"{file}: is nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         found = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1

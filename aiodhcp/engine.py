@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from ipaddress import IPv4Address
 from typing import Final
 
 from aiodhcp.addresses import Addresses
@@ -201,10 +200,11 @@ class Engine:
         hooks = self.hooks
         for lease in self.leases.due(now):
             active = lease.state == LeaseState.ACTIVE
-            pending.append(hooks.delete_client(lease) if active else None)
+            waiting = hooks.delete_client(lease) if active else None
             now_ended = self.addresses.end(lease, LeaseState.EXPIRED)
             ended.append(now_ended)
-            pending.append((hooks.lease_expired if active else hooks.lease_recovered).run(now_ended))
+            tell = (hooks.lease_expired if active else hooks.lease_recovered).run
+            pending.append(tell(now_ended) if waiting is None else _then(waiting, tell, now_ended))
         return ended, [each for each in pending if each is not None]
 
     def may_have(self, exchange: Exchange, address: int) -> bool:
@@ -225,6 +225,16 @@ class Engine:
             return None, None
         waiting = self.hooks.delete_client(lease) if lease.state == LeaseState.ACTIVE else None
         return self.addresses.delete(lease, now), waiting
+
+    def has_lapsed(self, exchange: Exchange) -> bool:
+        """Whether the offer lapsed while the network was asked for its address; the exchange is to be decided again."""
+        subnet = exchange.subnet
+        offer = None if subnet is None else self.addresses.offer_of(exchange.client, subnet)
+        if offer is not None and offer.address == exchange.probe:
+            return False
+        exchange.probe = exchange.reply_type = exchange.yiaddr = exchange.lease_time = 0
+        exchange.conflicts += 1
+        return True
 
     def conflict(self, exchange: Exchange, why: str) -> Lease:
         """The address that ``exchange.probe`` asked for is in use. Fire ``dhcp_address_del``; the exchange is to be
@@ -286,19 +296,11 @@ class Engine:
         Raises:
             Dropped: a plugin says so.
         """
-        exchange.yiaddr, found = address, exchange.address_from
+        exchange.yiaddr = address
         self.hooks.select_address.run(exchange)
         if exchange.reason is not None:
             raise Dropped(exchange.reason, exchange.why)
-        chosen = exchange.yiaddr
-        if chosen == address or self.may_have(exchange, chosen):
-            return chosen
-        plugin = exchange.plugin
-        assert plugin is not None
-        plugin.errors += 1
-        self.hooks.failed(plugin, f"chose {IPv4Address(chosen)}, which is not free for the client", None)
-        exchange.yiaddr, exchange.address_from = address, found
-        return address
+        return exchange.yiaddr
 
     def _select_lease_time(self, exchange: Exchange) -> None:
         """A plugin may change ``exchange.lease_time``, or refuse the client.
@@ -307,6 +309,8 @@ class Engine:
             Dropped: a plugin says so.
         """
         self.hooks.select_lease_time.run(exchange)
+        if exchange.refusal or exchange.reason is not None:
+            self.addresses.withdraw(exchange.client)
         if exchange.refusal and exchange.message_type != MessageType.REQUEST:
             raise Dropped(DropReason.UNAUTH, exchange.refusal)
         if exchange.reason is not None:
@@ -338,10 +342,10 @@ class Engine:
             data = edited.encode(MAXIMUM_LENGTH)
             Packet(data)
         except Exception as error:
-            plugins = ", ".join(each.plugin for each in self.hooks.dhcp_pkt_send.implementations)
-            log.error(
-                "a plugin left a reply that can't be sent, it leaves as it was: %s: %r (%r)", plugins, error, exchange
-            )
+            plugin = exchange.plugin
+            assert plugin is not None
+            plugin.errors += 1
+            self.hooks.failed(plugin, f"left a reply that can't be sent, it leaves as it was: {error!r}", None)
         else:
             exchange.reply_data = data
             exchange.answer = answer._replace(data=data.ljust(len(answer.data), b"\0"))
@@ -364,6 +368,13 @@ def _take(exchange: Exchange, steps: tuple[Step, ...], at: int = 0) -> Awaitable
         if pending is not None:
             return _take_rest(exchange, steps, i + 1, pending)
     return None
+
+
+async def _then(first: Awaitable[None], tell: Callable[[Lease], Awaitable[None] | None], lease: Lease) -> None:
+    await first
+    rest = tell(lease)
+    if rest is not None:
+        await rest
 
 
 async def _take_rest(exchange: Exchange, steps: tuple[Step, ...], at: int, pending: Awaitable[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -26,6 +27,8 @@ __all__ = ["Answer", "Datagram", "Exchange", "HookNote", "Interface"]
 _DHCP: Final = ClientType.DHCP
 _BOOTP: Final = ClientType.BOOTP
 CLIENT_ID, RELAY_AGENT_INFORMATION = 61, 82
+CALLED: Final[ContextVar[Implementation | None]] = ContextVar("aiodhcp plugin", default=None)
+"""Whose ``async`` hook runs: it may go on, cleaning up, when the next plugin is called already."""
 NO_CLASSES: Final[frozenset[str]] = frozenset()
 
 
@@ -301,7 +304,8 @@ class Exchange:
         return self
 
     def _plugin_name(self) -> str:
-        return "" if self.plugin is None else self.plugin.plugin
+        called = CALLED.get() or self.plugin
+        return "" if called is None else called.plugin
 
     @property
     def config(self) -> Config:

@@ -86,6 +86,8 @@ class Hook:
         clock, of_packet, goes_on = self._clock, self._of_packet, self._goes_on
         for implementation in self.implementations[at:] if at else self.implementations:
             if implementation.special and not self._may_call(implementation, subject):
+                if of_packet and self._ends(subject):
+                    return None
                 continue
             if of_packet:
                 subject.plugin = implementation
@@ -378,6 +380,11 @@ class Hooks:
         """Fire ``dhcp_pkt_drop``."""
         exchange.telling = reason
         return self.dhcp_pkt_drop.run(exchange)
+
+    def reset(self) -> None:
+        """Every plugin gets another chance: none is disabled, and all circuits are closed."""
+        for each in self.implementations:
+            each.reset()
 
     def failed(self, implementation: Implementation, words: str, error: BaseException | None) -> None:
         """Count a failure, and name the plugin: once in full, then at 10, 100, 1000 ... failures."""

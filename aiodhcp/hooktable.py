@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aiodhcp.constants import INFINITE, DropReason
 from aiodhcp.exchange import Exchange
 from aiodhcp.packet import Packet
+from aiodhcp.policies import UNSAID, Policy
 from aiodhcp.serveroptions import ServerOptions
 from aiodhcp.subnets import Reservation, Subnet
 from aiodhcp.verdicts import Drop, Nak, Use
@@ -35,6 +36,7 @@ class Calling(NamedTuple):
         chooses: whether the first answer ends it.
         may_drop: whether a failure can cost the packet.
         goes_on: whether it is called for a packet that was dropped.
+        policy: where it has other defaults.
     """
 
     arguments: Mapping[str, Getter]
@@ -45,6 +47,7 @@ class Calling(NamedTuple):
     chooses: bool = False
     may_drop: bool = True
     goes_on: bool = False
+    policy: Policy = UNSAID
 
 
 # ── what is told ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -140,6 +143,8 @@ def _take_address(exchange: Exchange, implementation: Implementation, result: An
     else:
         address = int(IPv4Address(result.value))
         _check_in_subnet(exchange, address)
+        if address != exchange.yiaddr and not exchange.may_have(address):
+            raise ValueError(f"{IPv4Address(address)} is not free for the client")
         exchange.yiaddr = address
         exchange.address_from = f"chosen by {implementation.plugin}"
 
@@ -188,7 +193,10 @@ HOOKS: Final[Mapping[str, Calling]] = {
         {"server": lambda pair: pair[0], "config": lambda pair: pair[1]}, of_packet=False, may_drop=False
     ),
     "select_subnet": Calling(_CHOICE, _take_subnet, (Use, Drop), chooses=True),
-    "reservation_lookup": Calling(_CHOICE, _take_reservation, (Use, Nak, Drop), chooses=True),
+    # Silence, when it fails: a client whose reservation is not found is refused the address that it has.
+    "reservation_lookup": Calling(
+        _CHOICE, _take_reservation, (Use, Nak, Drop), chooses=True, policy=Policy(on_error="drop")
+    ),
     "unknown_client": Calling(_CHOICE, _take_unknown, (Nak, Drop), chooses=True),
     "select_address": Calling(
         {**_CHOICE, "address": _dotted("yiaddr")}, _take_address, (Use, Drop), may_wait=False, chooses=True

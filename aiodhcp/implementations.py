@@ -203,6 +203,11 @@ class Implementation:
         self.special = self.shadow or self.disabled
         return closes
 
+    def reset(self) -> None:
+        """Call it again, whatever was."""
+        self.disabled, self.special = False, self.shadow
+        self.open_until, self.in_a_row = 0.0, 0
+
     def disable(self) -> None:
         """Call it no more."""
         self.disabled = self.special = True

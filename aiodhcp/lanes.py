@@ -23,6 +23,7 @@ Way = Callable[[Exchange], Coroutine[None, None, None]]
 class _Place(NamedTuple):
     exchange: Exchange
     way: Way
+    undecided: bool
     entered: float
 
 
@@ -32,8 +33,8 @@ class Lanes:
     Args:
         wait_timeout: seconds after which a packet's turn comes too late.
         spawn: runs a coroutine in a task of that name.
-        late: called with a packet whose turn came too late.
-        failed: called with one whose way raised something, and what.
+        late: awaited with a packet whose turn came too late.
+        failed: awaited with one whose way raised something, and what.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Lanes:
         wait_timeout: float,
         spawn: Callable[[Coroutine[None, None, None], str], None],
         late: Callable[[Exchange], Coroutine[None, None, None]],
-        failed: Callable[[Exchange, BaseException], None],
+        failed: Callable[[Exchange, BaseException], Coroutine[None, None, None]],
     ) -> None:
         self._wait_timeout = wait_timeout
         self._spawn = spawn
@@ -59,24 +60,33 @@ class Lanes:
         """Whether as many packets of the client wait as may."""
         return len(self._lanes.get(client, ())) >= LANE_LIMIT
 
+    def must_wait(self, exchange: Exchange) -> bool:
+        """Whether packets that were decided before the exchange, which is decided, still are on their way. Those that
+        are not decided when they come into a lane came later than any that is decided and in none.
+        """
+        lane = self._lanes.get(exchange.client)
+        return lane is not None and not lane[0].undecided
+
     def has_same(self, exchange: Exchange) -> bool:
         """Whether the very request that the exchange is for is still in work."""
         return any(is_same(place.exchange, exchange) for place in self._lanes.get(exchange.client, ()))
 
-    def enter(self, exchange: Exchange, way: Way, *, alone: bool = False) -> None:
+    def enter(self, exchange: Exchange, way: Way, *, alone: bool = False, undecided: bool = False) -> None:
         """Go a way when it is the exchange's turn.
 
         Args:
             exchange: the packet.
             way: what is to be done.
             alone: wait for nobody.
+            undecided: nothing is promised by it yet, so that it can come too late.
         """
-        place = _Place(exchange, way, asyncio.get_running_loop().time())
+        place = _Place(exchange, way, undecided, asyncio.get_running_loop().time())
         # What can't be read has no client, and waits for nobody.
         client = exchange if alone or not exchange.client else exchange.client
         lane = self._lanes.get(client)
         if lane is not None:
-            lane.append(place)
+            later = (at for at, each in enumerate(lane) if each.undecided)
+            lane.insert(len(lane) if undecided else next(later, len(lane)), place)
             return
         self._lanes[client] = lane = deque((place,))
         self._spawn(self._drive(client, lane), "aiodhcp lane")
@@ -90,9 +100,9 @@ class Lanes:
     async def _drive(self, client: bytes | Exchange, lane: deque[_Place]) -> None:
         loop = asyncio.get_running_loop()
         while lane:
-            exchange, way, entered = lane[0]
+            exchange, way, undecided, entered = lane[0]
             try:
-                if loop.time() - entered > self._wait_timeout and not exchange.finished:
+                if undecided and loop.time() - entered > self._wait_timeout:
                     await self._late(exchange)
                 else:
                     await way(exchange)
@@ -101,9 +111,15 @@ class Lanes:
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                     raise
                 log.exception("a fault of aiodhcp, please report it, with %r", exchange)
-                self._failed(exchange, error)
+                await self._fail(exchange, error)
             del lane[0]
         del self._lanes[client]
+
+    async def _fail(self, exchange: Exchange, error: BaseException) -> None:
+        try:
+            await self._failed(exchange, error)
+        except Exception:
+            log.exception("a fault of aiodhcp, please report it, with %r", exchange)
 
 
 def is_same(known: Exchange, exchange: Exchange) -> bool:

@@ -57,9 +57,10 @@ class Registry:
         for specs in (hookspecs, serverspecs):
             self._pluggy.add_hookspecs(specs)
         given = [each if isinstance(each, Plugin) else Plugin(each) for each in plugins]
+        self.plugins: Sequence[Plugin] = tuple(_named(given))
         # pluggy calls the last registered first.
-        named = [replace(each, name=self._register(each)) for each in reversed(given)]
-        self.plugins: Sequence[Plugin] = tuple(reversed(named))
+        for each in reversed(self.plugins):
+            self._register(each.plugin, each.name)
         self._policies = {each.name: each.policy for each in self.plugins}
 
     def implementations(self, hook: str) -> list[Implementation]:
@@ -72,19 +73,14 @@ class Registry:
         found = [self._implementation(each, hook) for each in reversed(caller.get_hookimpls())]
         return sorted(found, key=lambda each: -each.priority)
 
-    def _register(self, given: Plugin) -> str:
-        plugin, name = given.plugin, given.name or plugin_name(given.plugin)
+    def _register(self, plugin: object, name: str) -> None:
         if self._pluggy.is_registered(plugin):
-            raise ConfigError(f"plugin {name} is given twice")
-        unique, count = name, 2
-        while self._pluggy.has_plugin(unique):
-            unique, count = f"{name}#{count}", count + 1
+            raise ConfigError(f"plugin {name.partition('#')[0]} is given twice")
         try:
-            self._pluggy.register(plugin, unique)
+            self._pluggy.register(plugin, name)
             self._pluggy.check_pending()
         except pluggy.PluginValidationError as error:
-            raise ConfigError(_explain(plugin, unique, error)) from None
-        return unique
+            raise ConfigError(_explain(plugin, name, error)) from None
 
     def _implementation(self, found: pluggy.HookImpl, hook: str) -> Implementation:
         name, calling = found.plugin_name, HOOKS[hook]
@@ -110,8 +106,20 @@ class Registry:
         said: Policy = getattr(function, "aiodhcp_policy", UNSAID)
         if not calling.may_drop and "drop" in (said.on_error, said.on_timeout):
             raise wrong("has no packet to drop: on_error and on_timeout can't be 'drop'")
-        policy = DEFAULT_POLICY.under(said).under(self._policies[name])
+        policy = DEFAULT_POLICY.under(calling.policy).under(said).under(self._policies[name])
         return Implementation(name, hook, function, wanted, calling.arguments, policy)
+
+
+def _named(plugins: Iterable[Plugin]) -> Iterator[Plugin]:
+    """Each with a name of its own, in their order: ``guests``, ``guests#2``."""
+    taken: set[str] = set()
+    for each in plugins:
+        name = unique = each.name or plugin_name(each.plugin)
+        count = 2
+        while unique in taken:
+            unique, count = f"{name}#{count}", count + 1
+        taken.add(unique)
+        yield replace(each, name=unique)
 
 
 def _verdicts(function: Any) -> Iterator[type]:

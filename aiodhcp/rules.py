@@ -147,11 +147,7 @@ class Rules:
         subnet = exchange.subnet or subnet
         doubtful = subnet.conflict_probe != "off" and self._is_doubtful(exchange, subnet, address)
         self.addresses.offer(exchange.client, address, now)
-        try:
-            self._grant(exchange, subnet, address)
-        except Dropped:
-            self.addresses.withdraw(exchange.client)
-            raise
+        self._grant(exchange, subnet, address)
         if doubtful:
             exchange.probe = address
         exchange.reply_type = _OFFER

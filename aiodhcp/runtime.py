@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
 import math
@@ -10,6 +11,7 @@ import time
 from collections.abc import Awaitable
 from typing import Any, Final
 
+from aiodhcp.exchange import CALLED
 from aiodhcp.hooks import Overdue, Runtime
 from aiodhcp.implementations import Implementation
 
@@ -46,7 +48,7 @@ class HookTasks:
             RuntimeError: the hook was cancelled from elsewhere, or cancelled itself.
         """
         loop = asyncio.get_running_loop()
-        task = self._task(begun)
+        task = self._task(begun, implementation)
         over = loop.create_future()
 
         def wake(*_: object) -> None:
@@ -82,8 +84,14 @@ class HookTasks:
         if inspect.iscoroutine(begun):
             begun.close()
 
-    def _task(self, begun: Awaitable[Any]) -> asyncio.Future[Any]:
-        task = asyncio.ensure_future(begun)
+    def _task(self, begun: Awaitable[Any], implementation: Implementation | None = None) -> asyncio.Future[Any]:
+        if asyncio.isfuture(begun):
+            # Others may await it, too.
+            task = asyncio.shield(begun)
+        else:
+            context = contextvars.copy_context()
+            context.run(CALLED.set, implementation)
+            task = asyncio.get_running_loop().create_task(_awaited(begun), context=context)
         self.tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -93,6 +101,10 @@ class HookTasks:
         # Read, so that asyncio doesn't complain that nobody did.
         if not task.cancelled():
             task.exception()
+
+
+async def _awaited(begun: Awaitable[Any]) -> Any:
+    return await begun
 
 
 def _returned(implementation: Implementation) -> None:

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address
 from types import TracebackType
+from typing import Final
 
 from aiodhcp.constants import ControlCode
 from aiodhcp.engine import Engine
+from aiodhcp.errors import ConfigError
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
 from aiodhcp.leases import Lease, LeaseTable
@@ -35,6 +37,10 @@ from aiodhcp.watchdog import Watchdog
 __all__ = ["DhcpServer", "Health"]
 
 log = logging.getLogger("aiodhcp.server")
+
+
+RELOAD_TIMEOUT: Final = 30
+"""Seconds that new plugins may take to start at a reload: packets are served meanwhile, but no other reload."""
 
 
 class _State(Enum):
@@ -144,6 +150,7 @@ class DhcpServer:
             leases = list(await self._store.load())
             self._traffic.engine = Engine(self.config, self.hooks, leases)
             self.engine.tracing = self._recent is not None
+            self.hooks.reset()
             await self.hooks.control(self, ControlCode.START)
             self._listens = True
             await self.hooks.load(self, self.config)
@@ -181,21 +188,21 @@ class DhcpServer:
             steps.callback(setattr, self, "_state", _State.STOPPED)
             steps.push_async_callback(self._store.close)
             if self._listens:
-                steps.push_async_callback(self._tell_stop)
+                steps.push_async_callback(self._tell_stop, self.hooks)
             if opened and self._transport is not None:
                 steps.push_async_callback(self._transport.close)
             steps.callback(self._prober.close)
-            steps.callback(self._abandon)
+            steps.push_async_callback(self._abandon)
             steps.callback(self._watchdog.stop)
             if self._clockwork is not None:
                 self._clockwork.cancel()
                 await asyncio.wait((self._clockwork,))
             await self._traffic.quiet(self._stop_timeout)
 
-    async def _tell_stop(self) -> None:
+    async def _tell_stop(self, hooks: Hooks, only: frozenset[str] | None = None) -> None:
         try:
             async with asyncio.timeout(self._stop_timeout):
-                await self.hooks.control(self, ControlCode.STOP)
+                await hooks.control(self, ControlCode.STOP, only)
         except TimeoutError:
             log.warning("a plugin takes too long to stop and is not waited for any longer")
 
@@ -230,13 +237,11 @@ class DhcpServer:
             config = self.config if config is None else config
             hooks = self.hooks if plugins is None else Hooks(plugins, self._hook_tasks.runtime())
             new, gone = hooks.without(self.hooks), self.hooks.without(hooks)
-            await hooks.control(self, ControlCode.START, new)
             try:
-                await hooks.load(self, config)
-                self._check_running()
-            except BaseException:
-                await hooks.control(self, ControlCode.STOP, new)
-                raise
+                async with asyncio.timeout(RELOAD_TIMEOUT):
+                    await self._begin(hooks, new, config)
+            except TimeoutError:
+                raise ConfigError(f"a plugin has not started within {RELOAD_TIMEOUT} seconds") from None
             before = self.hooks
             previous = self._traffic.succeed(Engine(config, hooks, predecessor=self.engine))
             self.config, self.hooks = config, hooks
@@ -244,8 +249,21 @@ class DhcpServer:
             if hooks.implementations:
                 self._watchdog.start()
             log.info("reloaded: %d subnets, %d plugins", len(config.subnets), len(hooks.plugins))
-            await self._traffic.drain(previous, self._stop_timeout)
-            await before.control(self, ControlCode.STOP, gone)
+            hooks.reset()
+            try:
+                await self._traffic.drain(previous, self._stop_timeout)
+            finally:
+                await self._tell_stop(before, gone)
+
+    async def _begin(self, hooks: Hooks, new: frozenset[str], config: Config) -> None:
+        """Tell the plugins of a reload; if one refuses, those that were told that they start hear that it is over."""
+        await hooks.control(self, ControlCode.START, new)
+        try:
+            await hooks.load(self, config)
+            self._check_running()
+        except BaseException:
+            await self._tell_stop(hooks, new)
+            raise
 
     def _check_running(self) -> None:
         if self._state not in (_State.RUNNING, _State.PAUSED):
@@ -351,7 +369,10 @@ class DhcpServer:
             for answer in answers:
                 via = answer.request.via
                 if isinstance(via, DhcpProtocol):
-                    via.send(answer)
+                    try:
+                        via.send(answer)
+                    except Exception:
+                        log.exception("a fault of the transport, an answer may be lost")
                 else:
                     rest.append(answer)
             answers = rest
@@ -382,7 +403,11 @@ class DhcpServer:
         self.engine.serve(self.interfaces)
         self._traffic.tick(self._clock())
 
-    def _abandon(self) -> None:
+    async def _abandon(self) -> None:
         self._listens = False
-        self._traffic.abandon()
+        last = [asyncio.ensure_future(each) for each in self._traffic.abandon()]
         self._reports.flush()
+        if last:
+            _, late = await asyncio.wait(last, timeout=self._stop_timeout)
+            for task in late:
+                task.cancel()

@@ -70,7 +70,8 @@ def reservation_lookup(
     Arguments: ``packet`` (in): the request; ``subnet`` (in): where the client is; ``exchange`` (in).
     May: name a reservation, with an address of the subnet or without, and with parameters of its own; an address alone
         stands for a reservation of it. Refuse or drop the client. What it names is not remembered: an address inside
-        of a pool may go to another client first, one outside of the pools does not.
+        of a pool may go to another client first, one outside of the pools does not. When it fails the packet is
+        dropped, where nothing else is said: without its reservation a client would be refused what it has.
     Verdicts: ``Use(reservation)``, ``Use(address)``, ``Nak``, ``Drop`` (UNAUTH).
     """
 

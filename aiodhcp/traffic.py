@@ -66,7 +66,7 @@ class Traffic:
         self._committed: dict[Exchange, asyncio.Future[None]] = {}
         # What is being committed and waits in no lane, the last of each client.
         self._committing: dict[bytes, Exchange] = {}
-        self._lanes = Lanes(wait_timeout, self.spawn, self._go_late, self._lane_failed)
+        self._lanes = Lanes(wait_timeout, self.spawn, self._go_late, self._go_wrong)
         # Committed leases that plugins are still to be told of.
         self._untold: dict[int, Lease] = {}
         self._telling = False
@@ -129,12 +129,16 @@ class Traffic:
             await asyncio.wait(waiting, timeout=1)
             return
 
-    def abandon(self) -> None:
-        """What was not waited for hears its last, and does not reach into another run of the server."""
+    def abandon(self) -> list[Awaitable[None]]:
+        """What was not waited for does not reach into another run of the server.
+
+        Returns:
+            what is to be awaited, where ``async`` plugins hear the last of it.
+        """
         for task in self.tasks():
             task.cancel()
-        for exchange in dict.fromkeys([*self._lanes.abandon(), *self.commits.abandon()]):
-            self._give_up(exchange, DropReason.TIMEOUT, "the server stopped")
+        exchanges = dict.fromkeys([*self._lanes.abandon(), *self.commits.abandon()])
+        last = [self._give_up(exchange, DropReason.TIMEOUT, "the server stopped") for exchange in exchanges]
         self._lanes.abandon()
         self._committed.clear()
         self._committing.clear()
@@ -144,6 +148,7 @@ class Traffic:
             engine.in_flight = 0
         self.previous.clear()
         self._drained.set()
+        return [each for each in last if each is not None]
 
     # ── the way of a packet ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -157,15 +162,15 @@ class Traffic:
         """
         engine, ready = self.engine, []
         for datagram in datagrams:
+            if engine.in_flight >= 2 * self._max_in_flight:
+                # They wait for the ``async`` plugins that would have to be told.
+                engine.dropped[DropReason.NOMEM] += 1
+                continue
             if paused:
                 ready.append(engine.refuse(datagram, now, DropReason.PAUSED, paused))
                 engine.in_flight += 1
                 continue
             if engine.in_flight >= self._max_in_flight:
-                if engine.in_flight >= 2 * self._max_in_flight:
-                    # They wait for the ``async`` plugins that would have to be told.
-                    engine.dropped[DropReason.NOMEM] += 1
-                    continue
                 ready.append(engine.refuse(datagram, now, DropReason.NOMEM, "too many packets wait already"))
                 engine.in_flight += 1
                 continue
@@ -180,10 +185,12 @@ class Traffic:
                     self._lanes.enter(exchange, self._go_home, alone=True)
                     continue
             if exchange.pending is not None or exchange.client in self._lanes:
-                self._lanes.enter(exchange, self._go)
+                self._lanes.enter(exchange, self._go, undecided=True)
                 continue
             engine.decide(exchange)
             if exchange.later is not None or exchange.probe:
+                # Its changes are to be written in the order in which they were decided.
+                self._add(exchange)
                 self._lanes.enter(exchange, self._go_commit)
             elif exchange.changes:
                 self._committing[exchange.client] = exchange
@@ -206,12 +213,12 @@ class Traffic:
         """What the exchanges say may be said now."""
         lanes, done, answers = self._lanes, [], []
         for exchange in exchanges:
-            if exchange.client in lanes:
+            if lanes.must_wait(exchange):
                 lanes.enter(exchange, self._go_answer)
                 continue
             exchange.engine.answer(exchange)
             if exchange.pending is not None:
-                lanes.enter(exchange, self._go_on)
+                lanes.enter(exchange, self._go_on, alone=exchange.client in lanes)
                 continue
             done.append(exchange)
             if exchange.answer is not None:
@@ -221,13 +228,15 @@ class Traffic:
         for exchange in done:
             exchange.engine.finish(exchange)
             if exchange.pending is not None:
-                lanes.enter(exchange, self._go_home)
+                lanes.enter(exchange, self._go_home, alone=exchange.client in lanes)
             else:
                 self._finished(exchange)
 
     def _finished(self, exchange: Exchange) -> None:
         engine = exchange.engine
         engine.in_flight -= 1
+        if self._committed:
+            self._committed.pop(exchange, None)
         if engine is not self.engine and not engine.in_flight:
             self.previous = [each for each in self.previous if each is not engine]
             self._drained.set()
@@ -244,12 +253,17 @@ class Traffic:
     async def _go_commit(self, exchange: Exchange) -> None:
         if exchange.probe:
             await self._probe(exchange)
-        if exchange.changes:
-            committed = self._committed[exchange] = asyncio.get_running_loop().create_future()
-            self.commits.add(exchange)
+        if exchange not in self._committed:
+            self._add(exchange)
+        if exchange in self._committed:
             self.commits.begin()
-            await committed
+            await self._committed[exchange]
         await self._go_answer(exchange)
+
+    def _add(self, exchange: Exchange) -> None:
+        if exchange.changes:
+            self._committed[exchange] = asyncio.get_running_loop().create_future()
+            self.commits.add(exchange)
 
     async def _probe(self, exchange: Exchange) -> None:
         """Ask the network whether somebody has the address that is to be offered, and try another one then."""
@@ -261,6 +275,9 @@ class Traffic:
             if method == "auto":
                 method = "icmp" if exchange.giaddr else "arp"
             owner = await self._prober.in_use(exchange.probe, exchange.interface, method, subnet.probe_timeout)
+            if engine.has_lapsed(exchange):
+                engine.decide(exchange)
+                continue
             # The client itself may still be using what it had.
             if not owner or owner == exchange.hardware_address:
                 exchange.probe = 0
@@ -292,8 +309,10 @@ class Traffic:
         exchange.engine.finish(exchange)
         await self._go_home(exchange)
 
-    def _lane_failed(self, exchange: Exchange, error: BaseException) -> None:
-        self._give_up(exchange, DropReason.INTERNAL_ERROR, f"a fault of the server: {error!r}")
+    async def _go_wrong(self, exchange: Exchange, error: BaseException) -> None:
+        last = self._give_up(exchange, DropReason.INTERNAL_ERROR, f"a fault of the server: {error!r}")
+        if last is not None:
+            await last
 
     # ── commits ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -345,20 +364,23 @@ class Traffic:
         self._answer(batch)
 
     def _wake(self, exchange: Exchange) -> bool:
-        committed = self._committed.pop(exchange, None)
+        committed = self._committed.get(exchange)
         if committed is None:
             return False
         if not committed.done():
             committed.set_result(None)
         return True
 
-    def _give_up(self, exchange: Exchange, reason: DropReason, why: str) -> None:
+    def _give_up(self, exchange: Exchange, reason: DropReason, why: str) -> Awaitable[None] | None:
+        """It ends here. What is to be awaited, where ``async`` plugins hear of it."""
         _dismiss(exchange)
+        last: Awaitable[None] | None = None
         if not exchange.finished:
             exchange.drop(reason, why)
             exchange.engine.finish(exchange)
-            _dismiss(exchange)
+            last, exchange.pending = exchange.pending, None
         self._finished(exchange)
+        return last
 
 
 async def _pending(exchange: Exchange) -> None:

@@ -215,7 +215,7 @@ def test_a_reply_that_a_plugin_wrecked_is_sent_as_it_was(clock, caplog, wreck):
     client.discover()
     assert client.answer.data == plain.answer.data
     (line,) = error_lines(caplog)
-    assert line.startswith("a plugin left a reply that can't be sent, it leaves as it was: ")
+    assert line.startswith("plugin bad: dhcp_pkt_send left a reply that can't be sent, it leaves as it was: ")
 
 
 # ── veto ──

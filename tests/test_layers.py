@@ -63,7 +63,7 @@ OUTSIDE = {
     *("socket", "select", "selectors", "ssl", "socketserver", "ifaddr", "fcntl", "http", "urllib"),  # networks
     *("time", "datetime", "calendar", "sched"),  # clocks
     *("threading", "_thread", "concurrent", "multiprocessing", "subprocess", "signal", "queue"),  # threads, processes
-    *("asyncio", "anyio", "trio", "contextvars"),  # event loops
+    *("asyncio", "anyio", "trio"),  # event loops
     *("sqlite3", "dbm", "shelve"),  # databases
     *("os", "io", "pathlib", "shutil", "tempfile", "ctypes", "random", "secrets", "uuid"),  # the rest of the world
 }

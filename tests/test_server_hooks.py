@@ -406,11 +406,24 @@ def test_reservation_lookup_is_not_for_who_has_a_reservation(clock):
 
 @pytest.mark.parametrize("nonsense", ["198.51.100.7", "mars", None, Reservation(b"\1", address="198.51.100.7")])
 def test_a_wrong_reservation_is_reported_and_none_is_found(clock, nonsense, caplog):
-    client = talk(clock, plugin("ipam", reservation_lookup=lambda: Use(nonsense)))
+    ipam = plugin("ipam", reservation_lookup=lambda: Use(nonsense))
+    client = talk(clock, Plugin(ipam, policy=Policy(on_error="continue")))
     assert dotted(client.discover().yiaddr) == "192.0.2.10"
     assert failures(client) == {("ipam", "reservation_lookup"): 1}
     assert client.exchange.reservation is None
     assert client.exchange.looked_up is None
+
+
+def test_a_lookup_that_fails_is_answered_with_silence(clock):
+    """Without its reservation, a client that renews would be refused the address that it has."""
+    answers = [Use("192.0.2.200")]
+    client = talk(clock, plugin("ipam", reservation_lookup=lambda: answers[0] or broken()))
+    client.join()
+    answers[0] = None
+    assert client.renew() is None
+    assert client.exchange.reason == DropReason.INTERNAL_ERROR
+    answers[0] = Use("192.0.2.200")
+    assert dotted(client.renew().yiaddr) == "192.0.2.200"
 
 
 def test_reservation_lookup_happens_where_the_client_is(clock):
@@ -674,7 +687,7 @@ def test_an_address_that_somebody_has_is_not_chosen(clock, caplog):
     assert dotted(other.discover().yiaddr) == "192.0.2.11"
     assert other.exchange.address_from == "never used before"
     assert failures(other) == {("plan", "select_address"): 1}
-    assert "select_address chose 192.0.2.10, which is not free for the client" in caplog.text
+    assert "select_address returned Use(value='192.0.2.10'): 192.0.2.10 is not free for the client" in caplog.text
 
 
 def test_an_address_that_was_offered_to_somebody_or_is_in_no_pool_is_not_chosen(clock):
@@ -828,7 +841,8 @@ async def test_the_first_verdict_wins_if_it_took_its_time_too(clock, hook):
 @pytest.mark.parametrize("hook", CHOICES)
 def test_who_is_wrong_leaves_the_choice_to_the_next(clock, hook):
     calls = []
-    client = talk(clock, plugin("a", **{hook: lambda: 42}), plugin("b", **{hook: noting(calls)}))
+    wrong = Plugin(plugin("a", **{hook: lambda: 42}), policy=Policy(on_error="continue"))
+    client = talk(clock, wrong, plugin("b", **{hook: noting(calls)}))
     assert client.discover() is not None
     assert calls == ["called"]
     assert failures(client) == {("a", hook): 1}
