@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import re
 
 import pytest
 
 from aiodhcp import ServerOptions, constants, hookspecs
-from aiodhcp.callout.abi import CALLOUT_TABLE, SERVER_OPTIONS, Parameter, Slot, python_name
+from aiodhcp.callout.abi import (
+    CALLOUT_TABLE,
+    ENTRY,
+    ENTRY_NAMES,
+    FUNCTION_TYPES,
+    LIST_KEY,
+    LIST_VALUE,
+    SERVER_OPTIONS,
+    CalloutTable,
+    Parameter,
+    ServerOptionsTable,
+    Slot,
+    multi_string,
+    offsets,
+    python_name,
+)
 
 SPECS = {name: spec for name, spec in vars(hookspecs).items() if hasattr(spec, "aiodhcp_spec")}
 
@@ -186,12 +202,107 @@ def test_server_options_have_the_fields_of_the_header_in_its_order():
     assert len(SERVER_OPTIONS) == 25
 
 
-def test_the_size_of_the_structure_is_what_a_compiler_makes_of_it():
-    """176 octets on 64 bits and 96 on 32, as static asserts against the header say."""
-    sizes = {"BYTE": 1, "BOOLEAN": 1, "DWORD": 4}
-    for pointer, expected in ((8, 176), (4, 96)):
-        at = 0
-        for field in SERVER_OPTIONS:
-            size = sizes.get(field.type, pointer)
-            at = -(-at // size) * size + size
-        assert -(-at // pointer) * pointer == expected
+OFFSETS = {
+    "MessageType": 0,
+    "SubnetMask": 8,
+    "RequestedAddress": 16,
+    "RequestLeaseTime": 24,
+    "OverlayFields": 32,
+    "RouterAddress": 40,
+    "Server": 48,
+    "ParameterRequestList": 56,
+    "ParameterRequestListLength": 64,
+    "MachineName": 72,
+    "MachineNameLength": 80,
+    "ClientHardwareAddressType": 84,
+    "ClientHardwareAddressLength": 85,
+    "ClientHardwareAddress": 88,
+    "ClassIdentifier": 96,
+    "ClassIdentifierLength": 104,
+    "VendorClass": 112,
+    "VendorClassLength": 120,
+    "DNSFlags": 124,
+    "DNSNameLength": 128,
+    "DNSName": 136,
+    "DSDomainNameRequested": 144,
+    "DSDomainName": 152,
+    "DSDomainNameLen": 160,
+    "ScopeId": 168,
+}
+"""What compilers for x86-64 make of the header."""
+
+
+def test_the_offsets_are_what_a_compiler_makes_of_the_header():
+    types = [field.type for field in SERVER_OPTIONS]
+    assert offsets(types, 8) == (*OFFSETS.values(), 176)
+    assert [field.name for field in SERVER_OPTIONS] == list(OFFSETS)
+    assert offsets(types, 4)[-1] == 96
+    slots = [slot.type for slot in CALLOUT_TABLE]
+    assert offsets(slots, 8) == tuple(range(0, 81, 8))
+    assert offsets(slots, 4) == tuple(range(0, 41, 4))
+
+
+# ── as ctypes: what compilers say of that is in tests/callout ──
+
+
+@pytest.mark.skipif(ctypes.sizeof(ctypes.c_void_p) != 8, reason="of 64 bits")
+def test_the_structures_have_the_sizes_of_the_header():
+    assert {name: getattr(ServerOptionsTable, name).offset for name, _ in ServerOptionsTable._fields_} == OFFSETS
+    assert ctypes.sizeof(ServerOptionsTable) == 176
+    assert ctypes.sizeof(CalloutTable) == 80
+
+
+def test_numbers_have_the_same_width_everywhere():
+    for name, kind in ServerOptionsTable._fields_:
+        expected = {"BYTE": 1, "BOOLEAN": 1, "DWORD": 4}
+        field = next(each for each in SERVER_OPTIONS if each.name == name)
+        assert ctypes.sizeof(kind) == expected.get(field.type, ctypes.sizeof(ctypes.c_void_p))
+
+
+def test_each_function_takes_what_its_slot_has_parameters_for():
+    for slot in CALLOUT_TABLE:
+        if slot.parameters is not None:
+            assert len(FUNCTION_TYPES[slot.type]._argtypes_) == len(slot.parameters)
+            assert FUNCTION_TYPES[slot.type]._restype_ is ctypes.c_uint32
+
+
+def test_a_new_table_is_all_null():
+    table = CalloutTable()
+    assert bytes(table) == bytes(ctypes.sizeof(table))
+    assert not any(getattr(table, slot.field) for slot in CALLOUT_TABLE)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], "00000000"),
+        (["a"], "6100 0000 0000"),
+        (["a", "\u20ac\U0001f600"], "6100 0000 ac20 3dd8 00de 0000 0000"),
+    ],
+    ids=["none", "one", "two"],
+)
+def test_a_list_of_names_is_utf_16_and_ends_with_a_name_of_none(names, expected):
+    assert multi_string(names) == bytes.fromhex(expected)
+
+
+@pytest.mark.parametrize("names", [[""], ["a", ""], ["a\0b"]])
+def test_a_name_that_would_end_the_list_is_refused(names):
+    with pytest.raises(ValueError, match="a name is empty or has a NUL in it"):
+        multi_string(names)
+
+
+def test_the_entry_point_has_the_names_that_compilers_give_it():
+    assert ENTRY_NAMES == (
+        "DhcpServerCalloutEntry",
+        "DhcpServerCalloutEntry@12",
+        "_DhcpServerCalloutEntry@12",
+    )
+    # Octets that a function of the stdcall convention takes from the stack, on 32 bits.
+    assert 4 * len(ENTRY) == 12
+
+
+def test_the_strings_of_the_registry():
+    assert (LIST_KEY, LIST_VALUE) == (
+        "System\\CurrentControlSet\\Services\\DHCPServer\\Parameters",
+        "CalloutDlls",
+    )

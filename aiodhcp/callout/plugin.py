@@ -1,0 +1,219 @@
+"""CalloutPlugin: the hooks of aiodhcp ↔ the calls of one callout DLL. How the DLL is reached it doesn't know."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import IPv4Address
+from types import MethodType
+from typing import Any, Final, TypeVar
+
+from aiodhcp import (
+    AddressKind,
+    AddressProblem,
+    ClientType,
+    ControlCode,
+    DecodeError,
+    Drop,
+    DropReason,
+    Exchange,
+    Packet,
+    Policy,
+    hookimpl,
+)
+from aiodhcp.callout.abi import BUFFER_SIZE, SHORTEST_PACKET
+from aiodhcp.callout.callouts import Callouts, Received, Returned
+
+__all__ = ["ON_FAULT", "CalloutPlugin"]
+
+log = logging.getLogger("aiodhcp.callout")
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ON_FAULT: Final[Mapping[str, Policy]] = {
+    "open": Policy(on_error="continue", on_timeout="continue"),
+    "closed": Policy(on_error="drop", on_timeout="drop"),
+}
+"""What becomes of a packet when the callout faults: with "open", as with Microsoft's server, it counts as not having
+spoken; with "closed", which a filter wants, the packet is dropped. "open" is what the plugin does by itself.
+"""
+
+
+class CalloutPlugin:
+    """The plugin of one callout DLL. It has the hooks that the callout registered, and ``dhcp_control``: the others
+    cost nothing.
+
+    What the callout does to a request or a reply is taken if it is a DHCP message of at most 4096 octets; otherwise the
+    packet stays as it was, which is logged and counted.
+
+    Args:
+        callouts: the DLL.
+
+    Attributes:
+        name: the DLL's.
+        callouts: likewise.
+        rejected: how often what it left could not be taken, by hook.
+    """
+
+    def __init__(self, callouts: Callouts) -> None:
+        self.name = callouts.name
+        self.callouts = callouts
+        self.rejected: Counter[str] = Counter()
+        for hook in ("dhcp_control", *sorted(callouts.hooks - {"dhcp_control"})):
+            setattr(self, hook, MethodType(HOOKS[hook], self))
+
+    def __repr__(self) -> str:
+        return f"<CalloutPlugin {self.callouts!r}>"
+
+    def taken(self, hook: str, given: bytes, returned: Returned) -> Packet | None:
+        """What the callout made of a packet; None if that is still the same, or can't be taken."""
+        octets, wrong = returned
+        if not wrong:
+            if octets == given:
+                return None
+            try:
+                return Packet(octets)
+            except DecodeError as error:
+                wrong = str(error)
+        self.rejected[hook] += 1
+        count = self.rejected[hook]
+        # As hooks.py does it: so that one that is always wrong doesn't fill the disk.
+        if str(count).rstrip("0") == "1":
+            log.error("callout %s: %s left what can't be taken: %s (%d so far)", self.name, hook, wrong, count)
+        return None
+
+
+def _octets(packet: Packet) -> bytes:
+    """A packet as it is now.
+
+    Raises:
+        ValueError: another plugin left it so that it can't be encoded.
+    """
+    return packet.encode() if packet.changed else packet.raw
+
+
+def _receiver(exchange: Exchange) -> int:
+    """The address that the packet was received at; 0 where the interface has none."""
+    datagram = exchange.datagram
+    own = datagram.interface.addresses
+    if datagram.destination in own:
+        return datagram.destination
+    return own[0] if own else 0
+
+
+def _then(said: T | Awaitable[T], take: Callable[[T], R]) -> R | Awaitable[R]:
+    """Take what a callout says, now or when it has said it."""
+    return _await(said, take) if inspect.isawaitable(said) else take(said)
+
+
+async def _await(said: Awaitable[T], take: Callable[[T], R]) -> R:
+    return take(await said)
+
+
+@hookimpl(on_timeout="continue")
+def dhcp_control(self: CalloutPlugin, code: ControlCode) -> Awaitable[None] | None:
+    """START, STOP, PAUSE, CONTINUE."""
+    return self.callouts.control(code)
+
+
+@hookimpl(on_timeout="continue")
+def dhcp_new_pkt(
+    self: CalloutPlugin, packet: Packet, exchange: Exchange
+) -> Awaitable[Packet | Drop | None] | Packet | Drop | None:
+    """The callout may edit or veto the request, and keep a context."""
+    given = _octets(packet)
+
+    def take(received: Received) -> Packet | Drop | None:
+        edited = self.taken("dhcp_new_pkt", given, received.returned)
+        if received.context is not None:
+            exchange.context = received.context
+        if received.process:
+            return edited
+        if edited is not None:
+            # It is told PROCESSED of the packet that it left.
+            exchange.packet = edited
+        return Drop()
+
+    return _then(self.callouts.new_pkt(given, _receiver(exchange)), take)
+
+
+# Without a circuit: it is where a callout frees what it keeps for a packet.
+@hookimpl(on_timeout="continue", failures=0)
+def dhcp_pkt_drop(
+    self: CalloutPlugin, packet: Packet | None, reason: DropReason, exchange: Exchange
+) -> Awaitable[None] | None:
+    """Why the packet is dropped, or that it is finished. Not of what is too short or too long for a callout."""
+    octets = exchange.datagram.data
+    if packet is not None:
+        try:
+            octets = _octets(packet)
+        except ValueError:  # the callout has to hear of it all the same
+            pass
+    if not SHORTEST_PACKET <= len(octets) <= BUFFER_SIZE:
+        return None
+    return self.callouts.pkt_drop(octets, reason, _receiver(exchange), exchange.context)
+
+
+@hookimpl(on_timeout="continue")
+def dhcp_pkt_send(self: CalloutPlugin, reply: Packet, exchange: Exchange) -> Awaitable[Packet | None] | Packet | None:
+    """The callout may edit the reply."""
+    given = _octets(reply)
+
+    def take(returned: Returned) -> Packet | None:
+        return self.taken("dhcp_pkt_send", given, returned)
+
+    return _then(self.callouts.pkt_send(given, _receiver(exchange), exchange.context), take)
+
+
+@hookimpl(on_timeout="continue")
+def dhcp_address_del(
+    self: CalloutPlugin, packet: Packet, problem: AddressProblem, address: IPv4Address, exchange: Exchange
+) -> Awaitable[None] | None:
+    """An address is taken back or refused."""
+    return self.callouts.address_del(_octets(packet), problem, _receiver(exchange), int(address), exchange.context)
+
+
+@hookimpl(on_timeout="continue")
+def dhcp_address_offer(
+    self: CalloutPlugin,
+    packet: Packet,
+    kind: AddressKind,
+    address: IPv4Address,
+    client_type: ClientType,
+    lease_time: int,
+    exchange: Exchange,
+) -> Awaitable[None] | None:
+    """A client gets an address."""
+    return self.callouts.address_offer(
+        _octets(packet), kind, _receiver(exchange), int(address), client_type, lease_time, exchange.context
+    )
+
+
+@hookimpl(on_timeout="continue")
+def dhcp_handle_options(self: CalloutPlugin, packet: Packet, exchange: Exchange) -> Awaitable[None] | None:
+    """The options are parsed."""
+    return self.callouts.handle_options(_octets(packet), exchange.context)
+
+
+@hookimpl(on_timeout="continue")
+def dhcp_delete_client(self: CalloutPlugin, address: IPv4Address, hardware_address: bytes) -> Awaitable[None] | None:
+    """A lease is about to end."""
+    return self.callouts.delete_client(int(address), hardware_address)
+
+
+HOOKS: Final[Mapping[str, Any]] = {
+    each.__name__: each
+    for each in (
+        dhcp_control,
+        dhcp_new_pkt,
+        dhcp_pkt_drop,
+        dhcp_pkt_send,
+        dhcp_address_del,
+        dhcp_address_offer,
+        dhcp_handle_options,
+        dhcp_delete_client,
+    )
+}
