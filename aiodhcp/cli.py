@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import logging
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
@@ -53,6 +56,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 log = logging.getLogger("aiodhcp")
+
+PATIENCE_AT_EXIT = 5.0
+"""Seconds that what a plugin left behind may keep the process after the server has stopped."""
 
 
 def _version(wanted: bool) -> None:
@@ -186,7 +192,7 @@ def _report(settings: Settings) -> None:
     reservations = sum(len(subnet.reservation) for subnet in settings.subnet)
     print(
         f"the configuration is good: {len(settings.subnet)} subnets, {addresses} addresses, "
-        f"{reservations} reservations, {len(plugins)} plugins"
+        f"{reservations} reservations, {len(plugins)} plugins{' (loaded, not started)' if plugins else ''}"
     )
 
 
@@ -213,9 +219,32 @@ async def _serve(settings: Settings, file: Path | None, log_as: Callable[[Settin
             steps.push_async_callback(control.close)
             await control.start()
         steps.push_async_callback(reloads.end)
-        await steps.enter_async_context(server)
+        steps.callback(_leave_soon, stopped)
+        # A plugin may take its time to start, and somebody may not want to wait for it.
+        starting = asyncio.ensure_future(steps.enter_async_context(server))
+        stopping = asyncio.ensure_future(stopped.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait((starting,))
+            return
+        starting.result()
         reloads.may_begin.set()
-        await stopped.wait()
+        await stopping
+
+
+def _leave_soon(stopped: asyncio.Event) -> None:
+    """The server has stopped: what resists its end, a hook or a thread of one, keeps the process only for a while."""
+
+    def leave() -> None:
+        log.warning("a plugin's task or thread does not end, and is not waited for any longer")
+        logging.shutdown()
+        os._exit(0 if stopped.is_set() else 1)
+
+    timer = threading.Timer(PATIENCE_AT_EXIT, leave)
+    timer.daemon = True
+    timer.start()
+    atexit.register(timer.cancel)
 
 
 def _on_signals(call: Callable[[], None], *names: str) -> None:

@@ -246,9 +246,7 @@ class Settings(ParametersTable):
     bootp: Bootp = Field("reserved", description="which BOOTP clients get an address")
     plugins: list[PluginTable] = Field(default_factory=list, description="in the order of calling")
     max_in_flight: int = Field(4096, ge=1, description="packets that may wait; more are dropped")
-    wait_timeout: Duration = Field(
-        10, description="how long one may wait for an async hook, or behind another of its client"
-    )
+    wait_timeout: Duration = Field(10, description="how long one may wait behind others of its client")
     explain: int = Field(0, ge=0, description="how many recent exchanges are kept for 'aiodhcp explain'")
     control: Annotated[Path | Literal[False] | None, BeforeValidator(_control)] = Field(
         None, description="the control socket; a relative path starts at the configuration file; false for none"

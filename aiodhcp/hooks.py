@@ -29,6 +29,8 @@ __all__ = ["Hook", "Hooks", "Overdue", "Runtime"]
 log = logging.getLogger("aiodhcp.hooks")
 
 NOTES_KEPT: Final = 1000
+KINDS_KEPT: Final = 256
+"""Failures that are told apart: what a plugin returns may differ for every packet."""
 
 
 class Overdue(Exception):
@@ -276,6 +278,7 @@ class Hooks:
         self.runtime = runtime or Runtime()
         self.failures: Counter[tuple[str, str]] = Counter()
         self.shadow_notes: deque[ShadowNote] = deque(maxlen=NOTES_KEPT)
+        self._kinds: set[tuple[str, str, str]] = set()
         registry = Registry(plugins)
         self.plugins = registry.plugins
         self._by_name: Final = {name: Hook(name, registry.implementations(name), self) for name in HOOKS}
@@ -387,12 +390,16 @@ class Hooks:
             each.reset()
 
     def failed(self, implementation: Implementation, words: str, error: BaseException | None) -> None:
-        """Count a failure, and name the plugin: once in full, then at 10, 100, 1000 ... failures."""
+        """Count a failure, and name the plugin: each kind of failure once in full, then at 10, 100, 1000 ... of all."""
         key = (implementation.plugin, implementation.hook)
         self.failures[key] += 1
         # So that a plugin that always fails doesn't fill the disk.
         count = self.failures[key]
-        if str(count).rstrip("0") == "1":
+        kind = (*key, words.partition("(")[0])
+        new = kind not in self._kinds and len(self._kinds) < KINDS_KEPT
+        if new:
+            self._kinds.add(kind)
+        if new or str(count).rstrip("0") == "1":
             log.error(
                 "plugin %s: %s %s (%s; %d so far)",
                 implementation.plugin,
@@ -400,7 +407,7 @@ class Hooks:
                 words,
                 implementation.where,
                 count,
-                exc_info=error if count == 1 else None,
+                exc_info=error if new else None,
             )
 
     def disable(self, plugin: str) -> None:

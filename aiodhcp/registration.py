@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from aiodhcp.policies import DEFAULT_POLICY, UNSAID, Policy
 from aiodhcp.verdicts import Drop, Nak, Use
 
 __all__ = ["Plugin", "Registry", "plugin_name"]
+
+log = logging.getLogger("aiodhcp.hooks")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +43,10 @@ class Plugin:
     settings: Any = None
     source: str = ""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not isinstance(self.policy, Policy):
+            raise TypeError(f"expected a name and a Policy, got {self.name!r} and {self.policy!r}")
+
 
 class Registry:
     """The plugins of one server, registered with pluggy.
@@ -57,6 +64,9 @@ class Registry:
         for specs in (hookspecs, serverspecs):
             self._pluggy.add_hookspecs(specs)
         given = [each if isinstance(each, Plugin) else Plugin(each) for each in plugins]
+        for each in given:
+            if isinstance(each.plugin, str):
+                raise ConfigError(f"plugin {each.plugin!r}: expected an object, not its name; load_plugin finds it")
         self.plugins: Sequence[Plugin] = tuple(_named(given))
         # pluggy calls the last registered first.
         for each in reversed(self.plugins):
@@ -81,6 +91,8 @@ class Registry:
             self._pluggy.check_pending()
         except pluggy.PluginValidationError as error:
             raise ConfigError(_explain(plugin, name, error)) from None
+        if not self._pluggy.get_hookcallers(plugin):
+            log.warning("plugin %s implements no hook%s", name, _unmarked(plugin))
 
     def _implementation(self, found: pluggy.HookImpl, hook: str) -> Implementation:
         name, calling = found.plugin_name, HOOKS[hook]
@@ -94,8 +106,8 @@ class Registry:
         wanted = tuple(found.argnames)
         try:
             inspect.signature(function, follow_wrapped=False).bind(*wanted)
-        except TypeError as error:
-            # Keyword-only arguments; or the method of a class that was given instead of an instance.
+        except (TypeError, ValueError) as error:
+            # Keyword-only arguments; a method without ``self``, or of a class that was given instead of an instance.
             raise wrong(f"can't be called with {wanted}: {error}") from None
         if not calling.may_wait and inspect.iscoroutinefunction(function):
             raise wrong("is called where nothing may wait: make it def, not async def")
@@ -108,6 +120,15 @@ class Registry:
             raise wrong("has no packet to drop: on_error and on_timeout can't be 'drop'")
         policy = DEFAULT_POLICY.under(calling.policy).under(said).under(self._policies[name])
         return Implementation(name, hook, function, wanted, calling.arguments, policy)
+
+
+def _unmarked(plugin: object) -> str:
+    """What may have been meant as a hook."""
+    for name in HOOKS:
+        function = inspect.getattr_static(plugin, name, None)
+        if callable(function):
+            return f": {name} is not marked with @hookimpl ({where(function)})"
+    return ""
 
 
 def _named(plugins: Iterable[Plugin]) -> Iterator[Plugin]:

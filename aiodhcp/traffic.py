@@ -123,7 +123,7 @@ class Traffic:
             if left > 0:
                 await asyncio.wait(waiting, timeout=left)
                 continue
-            log.warning("%d packets are not waited for any longer", self.in_flight)
+            log.warning("%d packets, or what plugins do for them, are not waited for any longer", self.in_flight)
             for task in waiting:
                 task.cancel()
             await asyncio.wait(waiting, timeout=1)

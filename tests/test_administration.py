@@ -515,3 +515,41 @@ def test_a_stop_during_a_reload(file: Path) -> None:
         running.says("stopped")
         running.says("told STOP")
         assert not any("Traceback" in line or "fault" in line for line in running.log)
+
+
+def test_a_stop_while_a_plugin_starts(file: Path) -> None:
+    (file.parent / "slow.py").write_text(
+        "import asyncio, sys, aiodhcp\n"
+        "@aiodhcp.hookimpl\n"
+        "async def dhcp_control(code):\n"
+        "    print('told', code.name, file=sys.stderr, flush=True)\n"
+        "    if code == code.START: await asyncio.Event().wait()\n"
+    )
+    write(file, "plugins = ['slow.py']", 0)
+    running = Daemon(file)
+    try:
+        running.says("told START")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(PATIENCE) == 0
+        assert not any("Traceback" in line for line in running.log)
+    finally:
+        running.end()
+
+
+def test_a_hook_that_resists_its_end_does_not_keep_the_process(file: Path) -> None:
+    (file.parent / "stubborn.py").write_text(
+        "import asyncio, threading, time, aiodhcp\n"
+        "import aiodhcp.cli\n"
+        "aiodhcp.cli.PATIENCE_AT_EXIT = 0.1\n"
+        "@aiodhcp.hookimpl(deadline=0.05)\n"
+        "async def dhcp_new_pkt():\n"
+        "    while True:\n"
+        "        try: await asyncio.to_thread(time.sleep, 60)\n"
+        "        except asyncio.CancelledError: pass\n"
+    )
+    with daemon(file.parent, "plugins = ['stubborn.py']") as (running, sock, _):
+        sock.send(discover(1))
+        running.says("dhcp_new_pkt took too long")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(PATIENCE) == 0
+        running.says("a plugin's task or thread does not end")

@@ -13,7 +13,7 @@ import pytest
 from client import Client, make_engine
 from plugin_kit import plugin
 
-from aiodhcp import ConfigError, hookimpl
+from aiodhcp import ConfigError, Plugin, Policy, hookimpl
 from aiodhcp.hooks import Hooks
 from aiodhcp.implementations import Implementation
 from aiodhcp.plugins import load_plugin
@@ -317,3 +317,41 @@ def test_what_is_wrong_beside_what_is_optional_and_what_is_right():
             """Wrong, and like nothing there is."""
 
     assert refused(Mixed()) == f"{line_of(Mixed.zzz)}: plugin Mixed: unknown hook 'zzz'."
+
+
+def test_a_plugin_that_implements_nothing_is_no_plugin_and_that_is_said(caplog):
+    class Forgotten:
+        def dhcp_new_pkt(self):
+            """Without its mark."""
+
+    Hooks([Forgotten()])
+    Hooks([object()])
+    assert [record.getMessage() for record in caplog.records] == [
+        "plugin Forgotten implements no hook: dhcp_new_pkt is not marked with @hookimpl "
+        f"({line_of(Forgotten.dhcp_new_pkt)})",
+        "plugin object implements no hook",
+    ]
+
+
+def test_a_method_without_self():
+    class Selfless:
+        @hookimpl
+        def dhcp_new_pkt():
+            """Who is called?"""
+
+        @hookimpl
+        def dhcp_pkt_send(self):
+            """Right."""
+
+    where = line_of(Selfless.dhcp_new_pkt)
+    words = "dhcp_new_pkt can't be called with (): invalid method signature"
+    assert refused(Selfless()) == f"{where}: plugin Selfless: {words}"
+
+
+def test_what_only_a_configuration_may_name():
+    assert refused("access") == "plugin 'access': expected an object, not its name; load_plugin finds it"
+
+
+def test_a_policy_in_the_place_of_a_name():
+    with pytest.raises(TypeError, match="expected a name and a Policy"):
+        Plugin(object(), Policy(deadline=1))

@@ -432,7 +432,7 @@ def test_what_a_hook_has_wrong_is_said_with_the_line_of_the_plugin(
         "from aiodhcp import hookimpl\n\n@hookimpl\ndef dhcp_new_packet(packet): ...\n"
     )
     assert complaints(configured('plugins = ["misspelt.py"]'), tmp_path) == [
-        "misspelt.py:3: plugin misspelt: unknown hook 'dhcp_new_packet'"
+        "misspelt.py:3: plugin misspelt: unknown hook 'dhcp_new_packet'; did you mean 'dhcp_new_pkt'?"
     ]
 
 

@@ -278,6 +278,28 @@ async def test_a_plugin_that_is_disabled_has_another_chance_at_the_next_start(se
     assert heard == ["START", "STOP", "START", "STOP"]
 
 
+async def test_an_expiry_is_told_when_its_deletion_was(serve, transport, clock):
+    told: list[str] = []
+
+    class Watcher:
+        @hookimpl
+        async def dhcp_delete_client(self):
+            await asyncio.sleep(0.001)
+            told.append("deleted")
+
+        @hookimpl
+        async def lease_expired(self):
+            await asyncio.sleep(0)
+            told.append("expired")
+
+    async with serve(Watcher()) as server:
+        await lease(transport, 1)
+        clock.now += 3601
+        await until(lambda: len(told) == 2)
+        assert told == ["deleted", "expired"]
+        assert server.engine.dropped == {}
+
+
 # ── the world ──
 
 
