@@ -159,6 +159,7 @@ class Console:
 def plain(text: str) -> str:
     """Without what differs from one time to the next, and without the widths of columns."""
     text = re.sub(r"\d+ µs", "some µs", text)
+    text = re.sub(r"\d+\.\d{3} s ", "some s ", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", "then", text)
     return "".join(f"{' '.join(line.split())}\n" for line in text.splitlines())
 
