@@ -232,8 +232,7 @@ class Engine:
         offer = None if subnet is None else self.addresses.offer_of(exchange.client, subnet)
         if offer is not None and offer.address == exchange.probe:
             return False
-        exchange.probe = exchange.reply_type = exchange.yiaddr = exchange.lease_time = 0
-        exchange.conflicts += 1
+        exchange.start_over()
         return True
 
     def conflict(self, exchange: Exchange, why: str) -> Lease:

@@ -372,6 +372,17 @@ class Exchange:
         """Whether it goes no further."""
         return self.reason is not None or self.vetoed
 
+    async def settle(self) -> None:
+        """Await what has to be awaited before the next step, if there is anything."""
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            await pending
+
+    def start_over(self) -> None:
+        """The address that the network was asked for is not to be had: nothing is offered, and it is decided again."""
+        self.probe = self.reply_type = self.yiaddr = self.lease_time = 0
+        self.conflicts += 1
+
     def drop(self, reason: DropReason, why: str) -> None:
         """It goes no further, and this is why. What it was to come to is not told to anybody."""
         self.reason, self.why = reason, why

@@ -201,8 +201,7 @@ class Rules:
         self.addresses.withdraw(exchange.client, taken=True)
         declined = self.addresses.decline(address, 0, b"", exchange.now)
         exchange.problem, exchange.problem_address = AddressProblem.CONFLICT, address
-        exchange.conflicts += 1
-        exchange.probe = exchange.reply_type = exchange.yiaddr = exchange.lease_time = 0
+        exchange.start_over()
         exchange.why = f"{_dotted(address)} is in use: {why}"
         return declined
 

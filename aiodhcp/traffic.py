@@ -139,7 +139,6 @@ class Traffic:
             task.cancel()
         exchanges = dict.fromkeys([*self._lanes.abandon(), *self.commits.abandon()])
         last = [self._give_up(exchange, DropReason.TIMEOUT, "the server stopped") for exchange in exchanges]
-        self._lanes.abandon()
         self._committed.clear()
         self._committing.clear()
         self._untold.clear()
@@ -246,7 +245,7 @@ class Traffic:
 
     async def _go(self, exchange: Exchange) -> None:
         """The whole way from arrival on."""
-        await _pending(exchange)
+        await exchange.settle()
         exchange.engine.decide(exchange)
         await self._go_commit(exchange)
 
@@ -284,7 +283,7 @@ class Traffic:
                 return
             self.commits.note([engine.conflict(exchange, owner)])
             self.commits.begin()
-            await _pending(exchange)
+            await exchange.settle()
             engine.decide(exchange)
 
     async def _go_answer(self, exchange: Exchange) -> None:
@@ -292,14 +291,14 @@ class Traffic:
         await self._go_on(exchange)
 
     async def _go_on(self, exchange: Exchange) -> None:
-        await _pending(exchange)
+        await exchange.settle()
         if exchange.answer is not None:
             self._send([exchange.answer])
         exchange.engine.finish(exchange)
         await self._go_home(exchange)
 
     async def _go_home(self, exchange: Exchange) -> None:
-        await _pending(exchange)
+        await exchange.settle()
         self._finished(exchange)
 
     async def _go_late(self, exchange: Exchange) -> None:
@@ -381,13 +380,6 @@ class Traffic:
             last, exchange.pending = exchange.pending, None
         self._finished(exchange)
         return last
-
-
-async def _pending(exchange: Exchange) -> None:
-    pending: Awaitable[None] | None = exchange.pending
-    if pending is not None:
-        exchange.pending = None
-        await pending
 
 
 def _dismiss(exchange: Exchange) -> None:

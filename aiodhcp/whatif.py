@@ -6,7 +6,7 @@ Nothing is sent, committed or kept. The plugins are called as for a real packet,
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Final
@@ -218,22 +218,15 @@ def _datagram(client: Client, interface: Interface, kind: MessageType, options: 
 async def _serve(engine: Engine, datagram: Datagram, now: float) -> Exchange:
     """All steps of a packet, as the server takes them, but for commits and questions to the network."""
     exchange = engine.arrive(datagram, now)
-    await _pending(exchange)
+    await exchange.settle()
     engine.decide(exchange)
     exchange.probe, probed = 0, exchange.probe
     engine.answer(exchange)
-    await _pending(exchange)
+    await exchange.settle()
     engine.finish(exchange)
-    await _pending(exchange)
+    await exchange.settle()
     exchange.probe = probed
     return exchange
-
-
-async def _pending(exchange: Exchange) -> None:
-    pending: Awaitable[None] | None = exchange.pending
-    exchange.pending = None
-    if pending is not None:
-        await pending
 
 
 def _explain(exchange: Exchange) -> list[Fact]:
