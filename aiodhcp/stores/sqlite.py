@@ -24,6 +24,8 @@ if sys.platform == "win32":  # pragma: no cover - Windows
     import msvcrt
 
     def _lock(file: IO[str]) -> None:
+        # The same octet for all, and none of those that say whose it is: what is locked can't be read.
+        file.seek(1 << 30)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
 else:

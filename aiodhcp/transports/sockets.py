@@ -198,7 +198,11 @@ class Outbox:
             self._errors.note(self._interface, OSError(errno.ENOBUFS, "more answers wait than are kept"))
             return
         if not self._waiting:
-            self._loop.add_writer(self.sock, self._flush)
+            try:
+                self._loop.add_writer(self.sock, self._flush)
+            except NotImplementedError:  # Windows' proactor loop
+                self._errors.note(self._interface, OSError(errno.ENOBUFS, "the socket takes no more answers for now"))
+                return
         self._waiting.append(call)
 
     def _flush(self) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import ipaddress
 import logging
 import socket
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from aiodhcp.errors import ConfigError
 from aiodhcp.exchange import Answer, Datagram, Interface
@@ -31,9 +29,6 @@ from aiodhcp.transports.sockets import (
 __all__ = ["UdpTransport"]
 
 logger = logging.getLogger("aiodhcp.transports.udp")
-
-ENDPOINT_LIMIT = 512 * 1024
-"""Octets of answers that wait at most, where asyncio keeps them."""
 
 
 class UdpTransport:
@@ -76,8 +71,7 @@ class UdpTransport:
         self._receiver: Receiver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._outbox: Outbox | None = None
-        self._endpoint: Any = None  # an asyncio.DatagramTransport, with attributes that typeshed doesn't know
-        self._lost: asyncio.Future[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
 
     @property
     def interfaces(self) -> Sequence[Interface]:
@@ -121,7 +115,7 @@ class UdpTransport:
             try:
                 loop.add_reader(sock, self._drain)
             except NotImplementedError:  # Windows' proactor loop
-                await self._open_endpoint(loop, sock)
+                self._reading = loop.create_task(self._read(loop, sock), name="aiodhcp udp")
         except BaseException:
             self._receiver = self._interface = self._outbox = None
             sock.close()
@@ -138,27 +132,15 @@ class UdpTransport:
             raise ConfigError(f"host {self.host!r}: expected an IPv4 address, or a name of one: {error}") from error
         return str(found[0][4][0])
 
-    async def _open_endpoint(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-        self._lost = loop.create_future()
-        await loop.create_datagram_endpoint(lambda: _Endpoint(self), sock=sock)
-        with contextlib.suppress(AttributeError):  # else asyncio allocates 256 KiB for each datagram
-            self._endpoint.max_size = RECEIVE_SIZE
-
     def send(self, answers: Sequence[Answer]) -> None:
         """Send each answer: where to is explained at the class."""
-        outbox, endpoint = self._outbox, self._endpoint
+        outbox = self._outbox
         if outbox is None:
             for _ in answers:
                 self._errors.note("udp", OSError(errno.ENOTCONN, "the transport is closed"))
             return
         for answer in answers:
-            where = target(answer, self.port)
-            if endpoint is None:
-                outbox.send(NONE, outbox.sock.sendto, answer.data, where)
-            elif endpoint.get_write_buffer_size() > ENDPOINT_LIMIT:
-                self._errors.note("udp", OSError(errno.ENOBUFS, "more answers wait than are kept"))
-            else:
-                endpoint.sendto(answer.data, where)
+            outbox.send(NONE, outbox.sock.sendto, answer.data, target(answer, self.port))
 
     async def close(self) -> None:
         """Close the socket. May be called twice."""
@@ -166,14 +148,12 @@ class UdpTransport:
         self._receiver = None
         if outbox is None:
             return
-        if self._endpoint is None:
-            if self._loop is not None:
-                self._loop.remove_reader(outbox.sock)
-        else:
-            self._endpoint.close()
-            if self._lost is not None:
-                await self._lost
-            self._endpoint = self._lost = None
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            await asyncio.wait((reading,))
+        elif self._loop is not None:
+            self._loop.remove_reader(outbox.sock)
         outbox.close()
 
     def _drain(self) -> None:
@@ -196,7 +176,22 @@ class UdpTransport:
         if failure is not None:
             self._error_received(failure)
 
-    def _datagram_received(self, data: bytes, address: Any) -> None:
+    async def _read(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        """The way in where the event loop can't watch a socket.
+
+        Not by a DatagramTransport: that of Python 3.11 on Windows ends with the first datagram that is too long, and
+        with the first answer that was refused.
+        """
+        while True:
+            try:
+                data, address = await loop.sock_recvfrom(sock, RECEIVE_SIZE)
+            except OSError as error:
+                loop.call_soon(self._error_received, error)
+            else:
+                loop.call_soon(self._datagram_received, data, address)
+            await asyncio.sleep(0)  # what waits already is had without the loop
+
+    def _datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         if self._receiver is not None and self._interface is not None:
             datagram = Datagram(data, self._interface, address_number(address[0]), address[1], self._destination)
             self._receiver.datagrams_received([datagram])
@@ -205,26 +200,3 @@ class UdpTransport:
         self.receive_errors += 1
         if self._receiver is not None:
             self._receiver.error_received(error)
-
-    def _connection_lost(self) -> None:
-        if self._lost is not None and not self._lost.done():
-            self._lost.set_result(None)
-
-
-class _Endpoint(asyncio.DatagramProtocol):
-    """The way in where the event loop can't watch a socket."""
-
-    def __init__(self, owner: UdpTransport) -> None:
-        self._owner = owner
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        self._owner._datagram_received(data, addr)
-
-    def error_received(self, exc: Exception) -> None:
-        self._owner._error_received(exc)
-
-    def connection_made(self, transport: Any) -> None:
-        self._owner._endpoint = transport
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._owner._connection_lost()
