@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from aiodhcp.addresses import Addresses
-from aiodhcp.constants import BOOTP_REPLY, MAXIMUM_LENGTH, DropReason, MessageType, Op
+from aiodhcp.constants import BOOTP_MINIMUM_LENGTH, BOOTP_REPLY, MAXIMUM_LENGTH, DropReason, MessageType, Op
 from aiodhcp.errors import DecodeError, Dropped
 from aiodhcp.exchange import Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
@@ -338,8 +338,11 @@ class Engine:
             edited = exchange.edited_reply
             if edited is None:
                 return
-            data = edited.encode(MAXIMUM_LENGTH)
-            Packet(data)
+            # What a plugin left as octets leaves as these octets, and not only as what they say.
+            data = edited.raw
+            if edited.changed:
+                data = edited.encode(MAXIMUM_LENGTH)
+                Packet(data)
         except Exception as error:
             plugin = exchange.plugin
             assert plugin is not None
@@ -347,7 +350,7 @@ class Engine:
             self.hooks.failed(plugin, f"left a reply that can't be sent, it leaves as it was: {error!r}", None)
         else:
             exchange.reply_data = data
-            exchange.answer = answer._replace(data=data.ljust(len(answer.data), b"\0"))
+            exchange.answer = answer._replace(data=data.ljust(BOOTP_MINIMUM_LENGTH, b"\0"))
 
     def _tell_dropped(self, exchange: Exchange) -> Awaitable[None] | None:
         return None if exchange.reason is None else self.hooks.pkt_drop(exchange, exchange.reason)

@@ -268,6 +268,20 @@ async def test_a_veto_that_takes_its_time(clock):
     assert client.exchange.why == "vetoed by plugin: the database says no"
 
 
+def test_a_reply_that_is_given_as_octets_leaves_as_these_octets(clock):
+    """Also what they say twice, or in another way, or behind the end: somebody may have signed it."""
+    given = []
+
+    def replace(reply):
+        octets = reply.raw.rstrip(b"\0") + b"behind the end"
+        given.append(octets[:240] + b"\0\0" + octets[240:])
+        return Packet(given[-1])
+
+    client = talk(clock, plugin("signer", dhcp_pkt_send=replace))
+    assert client.discover() is not None
+    assert client.answer.data == given[0].ljust(300, b"\0")
+
+
 # ── nonsense ──
 
 
