@@ -14,7 +14,13 @@ from aiodhcp import hookspecs, serverspecs
 from aiodhcp.hooks import Hooks
 
 ROOT = Path(__file__).resolve().parents[2]
-ENTRY_POINTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["aiodhcp"]
+ENTRY_POINTS = {
+    name: value
+    for name, value in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][
+        "aiodhcp"
+    ].items()
+    if value.startswith("aiodhcp_plugins.")  # the other one is for callouts, which have hooks of their own
+}
 RESERVED = {"dhcp_extension", "dhcp_reserved"}
 SETTINGS = {
     "access": {},
@@ -22,6 +28,7 @@ SETTINGS = {
     "classes": {"rules": [{"name": "phones", "vendor-class": "AVM*"}]},
     "journal": {"path": "journal.jsonl"},
     "lease-events": {"command": ["/bin/true"]},
+    "mac-filter": {},
     "relay-map": {"rules": [{"subnet": "192.0.2.0/24", "circuit-id": "eth7"}]},
     "stable-addresses": {},
 }
