@@ -5,11 +5,13 @@ What is wrong with a file is said with its name, the line, the key and what was 
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -38,6 +40,9 @@ from aiodhcp.subnets import Bootp, Class, Config, Pool, Probe, Reservation, Subn
 from aiodhcp.transports import Transport
 
 __all__ = ["Settings", "load_config", "parse_duration", "parse_seconds"]
+
+SLOW_PLUGINS: Final = frozenset({"callouts"})
+"""Entry points whose plugins are made in a thread at a reload."""
 
 
 def _options(value: dict[str, Any]) -> dict[str, Any]:
@@ -316,16 +321,40 @@ class Settings(ParametersTable):
         Raises:
             ConfigError: one can't be found or made, its settings are wrong, or it has a hook that doesn't exist.
         """
+        return self._plugins(self._made(PluginLoader(self.directory), range(len(self.plugins))))
+
+    async def make_plugins_soon(self) -> list[Plugin]:
+        """``make_plugins`` while the server runs: what has to wait for another process does so in a thread.
+
+        All others are made here, as at the start: they may rely on the thread, and on the running loop.
+
+        Raises:
+            ConfigError: as of ``make_plugins``.
+        """
         loader = PluginLoader(self.directory)
+        slow = [at for at, table in enumerate(self.plugins) if table.use in SLOW_PLUGINS]
+        made = await asyncio.to_thread(self._made, loader, slow) if slow else {}
+        return self._plugins(made | self._made(loader, sorted(set(range(len(self.plugins))) - set(slow))))
+
+    def _made(self, loader: PluginLoader, which: Iterable[int]) -> dict[int, list[Plugin] | Refusal]:
+        """Those plugins, or what is wrong with them, by their place."""
+        made: dict[int, list[Plugin] | Refusal] = {}
+        for at in which:
+            table = self.plugins[at]
+            try:
+                made[at] = loader.load(table.use, name=table.name or "", policy=table.policy(), settings=table.settings)
+            except Refusal as refusal:
+                made[at] = refusal
+        return made
+
+    def _plugins(self, made: Mapping[int, list[Plugin] | Refusal]) -> list[Plugin]:
         plugins: list[Plugin] = []
         wrong: list[Problem] = []
-        for at, table in enumerate(self.plugins):
-            try:
-                plugin = loader.load(table.use, name=table.name or "", policy=table.policy(), settings=table.settings)
-            except Refusal as refusal:
-                wrong += [each.inside("plugins", at) for each in refusal.problems]
+        for at, found in sorted(made.items()):
+            if isinstance(found, Refusal):
+                wrong += [each.inside("plugins", at) for each in found.problems]
             else:
-                plugins.append(plugin)
+                plugins += found
         if wrong:
             raise self._source.error(wrong)
         Hooks(plugins)
@@ -406,6 +435,8 @@ class Settings(ParametersTable):
 
 def default_store_path() -> Path:
     """Where leases are kept when nothing is said."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("PROGRAMDATA", "C:/ProgramData"), "aiodhcp", "leases.sqlite")
     if os.name == "posix" and os.geteuid() == 0:
         return Path("/var/lib/aiodhcp/leases.sqlite")
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "aiodhcp/leases.sqlite"

@@ -324,7 +324,7 @@ class Reloads:
             fixed = self._settings.restart_needed(settings)
             if fixed:
                 raise ConfigError(f"{self._file}: only a restart can change {', '.join(fixed)}")
-            await self._server.reload(config, settings.make_plugins())
+            await self._server.reload(config, await settings.make_plugins_soon())
             self._settings = settings
             self._log_as(settings)
             return f"reloaded: {len(config.subnets)} subnets, {len(self._server.hooks.plugins)} plugins"

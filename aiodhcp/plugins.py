@@ -109,9 +109,12 @@ def load_plugin(name: str) -> object:
     """
     loader = PluginLoader(Path.cwd())
     try:
-        return loader.make(name, loader.find(name)).plugin
+        plugins = loader.make(name, loader.find(name))
     except Refusal as refusal:
         raise ConfigError("\n".join(each.words for each in refusal.problems)) from refusal.__cause__
+    if len(plugins) != 1:
+        raise ConfigError(f"plugin {name!r}: expected one plugin, got {len(plugins)}")
+    return plugins[0].plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +151,8 @@ class PluginLoader:
 
     def load(
         self, use: str, *, name: str = "", policy: Policy = UNSAID, settings: Mapping[str, Any] | None = None
-    ) -> Plugin:
-        """Find a plugin, check its settings and make it.
+    ) -> list[Plugin]:
+        """Find a plugin, check its settings and make it. It may be several: what makes it may return a list.
 
         Args:
             use: a file, an entry point or a module.
@@ -202,17 +205,24 @@ class PluginLoader:
         name: str = "",
         policy: Policy = UNSAID,
         settings: Mapping[str, Any] | None = None,
-    ) -> Plugin:
-        """The plugin of what was found; the arguments and the errors are those of ``load``."""
+    ) -> list[Plugin]:
+        """The plugins of what was found; the arguments and the errors are those of ``load``."""
         factory, model = _factory(found.value)
         checked: BaseModel | None = None
         if model is not None:
             checked = _checked(model, settings or {}, self._directory)
         elif settings is not None:
             raise Refusal([Problem(("settings",), f"plugin {use!r} takes no settings")])
-        plugin = found.value if factory is None else _made(use, factory, () if checked is None else (checked,))
-        own_name = found.name if inspect.ismodule(plugin) and not isinstance(vars(plugin).get("name"), str) else ""
-        return Plugin(plugin, name or own_name, policy, checked, found.source)
+        made = found.value if factory is None else _made(use, factory, () if checked is None else (checked,))
+        plugins = []
+        for each in made if isinstance(made, list) else [made]:
+            inner = each if isinstance(each, Plugin) else Plugin(each, source=found.source)
+            plugin = inner.plugin
+            own_name = found.name if inspect.ismodule(plugin) and not isinstance(vars(plugin).get("name"), str) else ""
+            plugins.append(
+                Plugin(plugin, name or inner.name or own_name, inner.policy.under(policy), checked, inner.source)
+            )
+        return plugins
 
     def _run(self, use: str, path: Path) -> types.ModuleType:
         """Run a file as a module of its own, whose name in ``sys.modules`` can't be that of another.
@@ -300,6 +310,8 @@ def _made(use: str, factory: Any, arguments: tuple[BaseModel, ...]) -> object:
     name = getattr(factory, "__name__", repr(factory))
     try:
         plugin: object = factory(*arguments)
+    except Refusal:
+        raise  # it says where
     except ConfigError as error:
         raise _refusal(f"plugin {use!r}: {error}") from error
     except (Exception, SystemExit) as error:

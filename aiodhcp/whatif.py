@@ -1,18 +1,20 @@
 """What if: what would become of a client's message, by a configuration, its plugins and the leases there are.
 
-Nothing is sent, committed or kept. The plugins are called as for a real packet, but not started.
+Nothing is sent, committed or kept. The plugins are called as for a real packet, but not started; except for native
+callouts, which may rely on that they were.
 """
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiodhcp.config import Settings
-from aiodhcp.constants import BROADCAST_ADDRESS, CLIENT_PORT, SERVER_PORT, MessageType, Op
+from aiodhcp.constants import BROADCAST_ADDRESS, CLIENT_PORT, SERVER_PORT, ControlCode, MessageType, Op
 from aiodhcp.engine import Engine
 from aiodhcp.errors import AiodhcpError
 from aiodhcp.exchange import Datagram, Exchange, Interface
@@ -21,10 +23,14 @@ from aiodhcp.hooks import Hooks
 from aiodhcp.leases import Lease
 from aiodhcp.options import Options, definition
 from aiodhcp.packet import Packet
+from aiodhcp.registration import Plugin
 from aiodhcp.runtime import HookTasks
 from aiodhcp.stores.sqlite import read_leases
 from aiodhcp.subnets import Config, Subnet
 from aiodhcp.transports.sockets import system_addresses
+
+if TYPE_CHECKING:
+    from aiodhcp.callout import Callouts
 
 __all__ = ["Client", "hardware_octets", "option_octets", "what_if"]
 
@@ -65,8 +71,34 @@ async def what_if(settings: Settings, client: Client) -> tuple[Exchange, list[Fa
         StoreError: the leases can't be read.
         AiodhcpError: the configuration has no such interface.
     """
+    plugins = settings.make_plugins()
+    callouts = _callouts(plugins)
+    try:
+        for each in callouts:
+            await _told(each, ControlCode.START)
+        return await _what_if(settings, client, plugins)
+    finally:
+        for each in callouts:
+            await _told(each, ControlCode.STOP)
+
+
+async def _told(callouts: Callouts, code: ControlCode) -> None:
+    said = callouts.control(code)
+    if said is not None:
+        await said
+
+
+def _callouts(plugins: Iterable[Plugin]) -> list[Callouts]:
+    if "aiodhcp.callout" not in sys.modules:  # which nobody else has to wait for
+        return []
+    from aiodhcp.callout import CalloutPlugin
+
+    return [each.plugin.callouts for each in plugins if isinstance(each.plugin, CalloutPlugin)]
+
+
+async def _what_if(settings: Settings, client: Client, plugins: Sequence[Plugin]) -> tuple[Exchange, list[Fact]]:
     config, now = settings.config(), time.time()
-    hooks = Hooks(settings.make_plugins(), HookTasks().runtime())
+    hooks = Hooks(plugins, HookTasks().runtime())
     leases, supposed = _leases(settings)
     engine = Engine(config, hooks, leases)
     engine.tracing = True

@@ -10,14 +10,14 @@ So that tests read as conversations::
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from ipaddress import IPv4Address
 from typing import Any
 
 from aiodhcp import Config, Datagram, Engine, Exchange, Interface, Lease, MessageType, Packet, Pool, Subnet
 from aiodhcp.constants import BROADCAST_ADDRESS, BROADCAST_FLAG, CLIENT_PORT, SERVER_PORT
 from aiodhcp.exchange import Answer
-from aiodhcp.hooks import Hooks
+from aiodhcp.hooks import Hooks, Runtime
 
 
 def number(address: str) -> int:
@@ -54,10 +54,14 @@ def make_subnet(*pools: str | Pool, network: str = "192.0.2.0/24", **more: Any) 
 
 
 def make_engine(
-    *subnets: Subnet, plugins: Iterable[object] = (), leases: Iterable[Lease] = (), **config: Any
+    *subnets: Subnet,
+    plugins: Iterable[object] = (),
+    leases: Iterable[Lease] = (),
+    runtime: Runtime | None = None,
+    **config: Any,
 ) -> Engine:
     """An engine; without subnets for the one of ``make_subnet()``. ``config`` is for ``Config``."""
-    return Engine(Config(subnets or (make_subnet(),), **config), Hooks(plugins), leases)
+    return Engine(Config(subnets or (make_subnet(),), **config), Hooks(plugins, runtime), leases)
 
 
 def serve(engine: Engine, datagram: Datagram, now: float) -> Exchange:
@@ -75,16 +79,17 @@ def serve(engine: Engine, datagram: Datagram, now: float) -> Exchange:
 async def serve_async(engine: Engine, datagram: Datagram, now: float) -> Exchange:
     """The same, awaiting what ``async`` hooks leave to await."""
     exchange = engine.arrive(datagram, now)
-    await _pending(exchange)
+    await settle(exchange)
     engine.decide(exchange)
     engine.answer(exchange)
-    await _pending(exchange)
+    await settle(exchange)
     engine.finish(exchange)
-    await _pending(exchange)
+    await settle(exchange)
     return exchange
 
 
-async def _pending(exchange: Exchange) -> None:
+async def settle(exchange: Exchange) -> None:
+    """Await what a step left to await, if anything."""
     if exchange.pending is not None:
         await exchange.pending
         exchange.pending = None
@@ -105,6 +110,8 @@ class Client:
         client_id: option 61.
         broadcast: whether it sets the broadcast flag.
         htype: the hardware type.
+        run: what runs a coroutine, for engines with hooks that have to be awaited. Without it there must be nothing
+            to await.
         **options: sent with every message.
 
     Attributes:
@@ -126,6 +133,7 @@ class Client:
         client_id: bytes | None = None,
         broadcast: bool = False,
         htype: int = 1,
+        run: Callable[[Coroutine[Any, Any, Exchange]], Exchange] | None = None,
         **options: Any,
     ) -> None:
         self.engine = engine
@@ -135,6 +143,7 @@ class Client:
         self.giaddr = number(giaddr) if giaddr else 0
         self.flags = BROADCAST_FLAG if broadcast else 0
         self.htype = htype
+        self.run = run
         self.options = {"client-identifier": client_id, **options}
         self.xid = int.from_bytes(self.chaddr[-2:], "big") << 16
         self.address = self.server = 0
@@ -238,7 +247,9 @@ class Client:
     def send(self, data: Packet | bytes, *, source: int = 0, destination: int = BROADCAST_ADDRESS) -> Packet | None:
         """Send a message, by broadcast or through the relay agent; the reply, or None."""
         datagram = self.datagram(data, source=source, destination=destination)
-        return self.hear(serve(self.engine, datagram, self.clock()))
+        if self.run is None:
+            return self.hear(serve(self.engine, datagram, self.clock()))
+        return self.hear(self.run(serve_async(self.engine, datagram, self.clock())))
 
     def unicast(self, packet: Packet) -> Packet | None:
         """Send a message from the client's own address to the server's; the reply, or None."""

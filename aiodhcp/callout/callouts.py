@@ -5,10 +5,22 @@ plugin.py decides when and for what each is called. Who implements this decides 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Callouts", "Received", "Returned"]
+from aiodhcp.callout.abi import BUFFER_SIZE, multi_string
+from aiodhcp.errors import AiodhcpError, ConfigError
+
+__all__ = ["CalloutFault", "Callouts", "Received", "Results", "Returned", "check_chain"]
+
+log = logging.getLogger("aiodhcp.callout")
+
+
+class CalloutFault(AiodhcpError):
+    """A callout could not be called, or didn't return."""
 
 
 class Returned(NamedTuple):
@@ -21,6 +33,16 @@ class Returned(NamedTuple):
 
     packet: bytes
     wrong: str = ""
+
+    @classmethod
+    def null(cls, packet: bytes) -> Returned:
+        """It left NULL in place of the packet."""
+        return cls(packet, "Packet is NULL")
+
+    @classmethod
+    def too_long(cls, packet: bytes, size: int) -> Returned:
+        """It left more than there may be."""
+        return cls(packet, f"PacketSize is {size}, and {BUFFER_SIZE} octets are all there may be")
 
 
 class Received(NamedTuple):
@@ -37,6 +59,36 @@ class Received(NamedTuple):
     process: bool
 
 
+class Results(Counter[str]):
+    """How often a hook returned something else than 0, by hook; that has no meaning.
+
+    Args:
+        name: of the callout.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def heard(self, hook: str, result: int) -> None:
+        """It did."""
+        self[hook] += 1
+        if self[hook] == 1:
+            log.warning("callout %s: %s returned %d, which has no meaning (logged once)", self._name, hook, result)
+
+
+def check_chain(path: object, chain: Iterable[object]) -> bytes:
+    """What a callout is told of those behind it, as ``ChainDlls``.
+
+    Raises:
+        ConfigError: a path of the chain is none.
+    """
+    try:
+        return multi_string(map(str, chain))
+    except ValueError as error:
+        raise ConfigError(f"callout {path}: the chain behind it: {error}") from None
+
+
 class Callouts(Protocol):
     """One callout DLL. Where a method doesn't return at once, it returns what is to be awaited.
 
@@ -44,12 +96,16 @@ class Callouts(Protocol):
     interface at which the packet arrived, 0 if it has none. ``context`` is what ``new_pkt`` returned for the packet,
     None if it did not, or was not called. Codes are those of aiodhcp/constants.py. Reserved parameters are NULL.
 
-    Where a callout faults they raise; what becomes of the packet is the plugin's ``Policy``.
+    Where a callout faults they raise ``CalloutFault``; what becomes of the packet is the plugin's ``Policy``.
 
     Attributes:
+        path: of its file.
         name: what it is called in the log.
         hooks: the names of the hooks that it registered, ``"dhcp_new_pkt"``; no other is called, but for ``control``.
     """
+
+    @property
+    def path(self) -> Path: ...
 
     @property
     def name(self) -> str: ...
@@ -63,6 +119,9 @@ class Callouts(Protocol):
         Raises:
             ConfigError: at START, it can't be begun anew.
         """
+
+    def close(self) -> None:
+        """End it without a word. May be called twice."""
 
     def new_pkt(self, packet: bytes, interface: int) -> Awaitable[Received] | Received:
         """``DhcpNewPktHook``, with ``ProcessIt`` TRUE and the context NULL before."""

@@ -1,4 +1,4 @@
-"""Library: a callout loaded into this process with ctypes. What kills the callout kills the server.
+"""Library: a callout loaded into this process with ctypes. What kills the callout kills the process.
 
 The facts of the API are in abi.py. What goes wrong with it in ctypes is said where it is avoided.
 """
@@ -6,14 +6,12 @@ The facts of the API are in abi.py. What goes wrong with it in ctypes is said wh
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from aiodhcp import ConfigError, ControlCode
 from aiodhcp.callout.abi import (
     BUFFER_SIZE,
     CALLOUT_TABLE,
@@ -26,17 +24,23 @@ from aiodhcp.callout.abi import (
     CalloutTable,
     ServerOptionsTable,
     load_library,
-    multi_string,
     unload_library,
 )
-from aiodhcp.callout.callouts import Received, Returned
-from aiodhcp.callout.options import locate
+from aiodhcp.callout.binaries import read_binary
+from aiodhcp.callout.callouts import CalloutFault, Received, Results, Returned, check_chain
+from aiodhcp.callout.memory import Memory, PlainMemory
+from aiodhcp.callout.options import Located, locate
+from aiodhcp.constants import ControlCode
+from aiodhcp.errors import ConfigError
 
 __all__ = ["Library"]
 
 log = logging.getLogger("aiodhcp.callout")
 
 Function = Callable[..., int]
+
+_started: Final[Counter[int]] = Counter()
+"""How many have started the library that has this handle: it is one library, which starts once, and stops once."""
 
 POINTERS: Final = tuple(each.is_pointer for each in SERVER_OPTIONS)
 
@@ -58,6 +62,7 @@ class Library:
         sha256: the digest that the file has to have, 64 hexadecimal digits; any will do if empty.
         chain: paths of the libraries behind this one, which it is told to load and call itself.
         versions: of the API that it is offered, one after the other, until it takes one.
+        memory: where packets are while it is called.
 
     Attributes:
         path: likewise.
@@ -65,7 +70,8 @@ class Library:
         sha256: the digest of what was loaded.
         version: of the API, the one it took.
         hooks: names of those it registered.
-        results: how often a hook returned something else than 0, which has no meaning.
+        result: what the last hook returned, which has no meaning.
+        results: how often it was something else than 0, by hook.
 
     Raises:
         ConfigError: there is no such file, it is another one, no library of this system, or no callout; or the
@@ -79,25 +85,21 @@ class Library:
         sha256: str = "",
         chain: Iterable[str | Path] = (),
         versions: Iterable[int] = VERSIONS,
+        memory: Memory | None = None,
     ) -> None:
         self.path = Path(path)
-        if not self.path.is_absolute():
-            raise ConfigError(f"callout {path}: expected an absolute path")
         self.name = self.path.stem
         self.sha256 = ""
         self.version = 0
-        self.results: Counter[str] = Counter()
-        self._pin = sha256.lower()
+        self.result = 0
+        self.results = Results(self.name)
+        self._pin = sha256
         self._versions = tuple(versions)
-        try:
-            # It may keep the pointer: this lives as long as the library.
-            self._chain: Final = ctypes.create_string_buffer(multi_string(map(str, chain)))
-        except ValueError as error:
-            raise ConfigError(f"callout {path}: the chain behind it: {error}") from None
+        # It may keep the pointer: this lives as long as the library.
+        self._chain: Final = ctypes.create_string_buffer(check_chain(path, chain))
         self._library: Any = None
-        # As much again behind the packet for what ``locate`` puts there.
-        self._memory: Final = ctypes.create_string_buffer(2 * BUFFER_SIZE)
-        self._address: Final = ctypes.addressof(self._memory)
+        self._is_started = False
+        self._memory: Final = PlainMemory() if memory is None else memory
         self._packet, self._size = ctypes.c_void_p(), ctypes.c_uint32()
         self._context, self._process = ctypes.c_void_p(), ctypes.c_int32()
         self._buffer: Final = ctypes.byref(self._packet), ctypes.byref(self._size)
@@ -115,15 +117,15 @@ class Library:
         Raises:
             ConfigError: as of the class.
         """
-        self.sha256 = self._digest()
-        if self._pin not in ("", self.sha256):
-            raise ConfigError(f"callout {self.path}: has SHA-256 {self.sha256}, expected {self._pin}")
+        binary = read_binary(self.path, self._pin)
+        self.sha256 = binary.sha256
         # Before it is loaded: a library has code that runs then, and may be the last that runs.
         log.info("callout %s: loading %s, SHA-256 %s", self.name, self.path, self.sha256)
         try:
             library = load_library(str(self.path))
         except OSError as error:
-            raise ConfigError(f"callout {self.path}: can't be loaded: {error}{self._of_windows()}") from None
+            kind = f" (it is {binary})" if binary.is_foreign or not binary.format else ""
+            raise ConfigError(f"callout {self.path}: can't be loaded: {error}{kind}") from None
         try:
             table = self._enter(library)
         except BaseException:
@@ -139,17 +141,6 @@ class Library:
         self._bind(functions, _not_registered)
         log.info("callout %s: version %d, hooks: %s", self.name, self.version, ", ".join(functions) or "none")
         return functions
-
-    def _digest(self) -> str:
-        try:
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise ConfigError(f"callout {self.path}: can't be read: {error.strerror}") from None
-
-    def _of_windows(self) -> str:
-        with self.path.open("rb") as file:
-            return " (a DLL of Windows, and this is none)" if file.read(2) == b"MZ" else ""
 
     def _enter(self, library: ctypes.CDLL) -> CalloutTable:
         for name in ENTRY_NAMES:
@@ -185,6 +176,8 @@ class Library:
 
     def close(self) -> None:
         """Unload the library. Nothing is called any more, until START loads it again. May be called twice."""
+        if self._is_started:
+            self._count(ControlCode.STOP)
         library, self._library = self._library, None
         if library is not None:
             self._bind({}, self._unloaded)
@@ -192,7 +185,7 @@ class Library:
             log.info("callout %s: unloaded", self.name)
 
     def _unloaded(self, *_: object) -> int:
-        raise RuntimeError(f"callout {self.path} is called after STOP")
+        raise CalloutFault(f"callout {self.path} is called after STOP")
 
     # ── calling ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -209,34 +202,49 @@ class Library:
             if hooks != self.hooks:
                 self.close()
                 raise ConfigError(f"callout {self.path}: has other hooks than before: {', '.join(sorted(hooks))}")
+        alone = self._count(code)
         try:
-            self._heard("dhcp_control", self._control(code, None))
+            if alone:
+                self._run("dhcp_control", self._control, code, None)
         finally:
             if code == ControlCode.STOP:
                 self.close()
+
+    def _count(self, code: int) -> bool:
+        """Whether it is to be heard: the first START and the last STOP are, of those that share the library."""
+        handle = self._library._handle
+        if code == ControlCode.START and not self._is_started:
+            self._is_started = True
+            _started[handle] += 1
+            return _started[handle] == 1
+        if code == ControlCode.STOP and self._is_started:
+            self._is_started = False
+            _started[handle] -= 1
+            return not _started[handle]
+        return True
 
     def new_pkt(self, packet: bytes, interface: int) -> Received:
         """``DhcpNewPktHook``."""
         self._fill(packet)
         self._context.value, self._process.value = None, 1
-        self._heard("dhcp_new_pkt", self._new_pkt(*self._buffer, interface, None, *self._answers))
+        self._run("dhcp_new_pkt", self._new_pkt, *self._buffer, interface, None, *self._answers)
         return Received(self._returned(packet), self._context.value, self._process.value != 0)
 
     def pkt_drop(self, packet: bytes, reason: int, interface: int, context: int | None) -> None:
         """``DhcpPktDropHook``."""
         self._fill(packet)
-        self._heard("dhcp_pkt_drop", self._pkt_drop(*self._buffer, reason, interface, None, context))
+        self._run("dhcp_pkt_drop", self._pkt_drop, *self._buffer, reason, interface, None, context)
 
     def pkt_send(self, packet: bytes, interface: int, context: int | None) -> Returned:
         """``DhcpPktSendHook``."""
         self._fill(packet)
-        self._heard("dhcp_pkt_send", self._pkt_send(*self._buffer, SEND_PACKET, interface, None, context))
+        self._run("dhcp_pkt_send", self._pkt_send, *self._buffer, SEND_PACKET, interface, None, context)
         return self._returned(packet)
 
     def address_del(self, packet: bytes, problem: int, interface: int, address: int, context: int | None) -> None:
         """``DhcpAddressDelHook``."""
         here, size = self._fill(packet), len(packet)
-        self._heard("dhcp_address_del", self._address_del(here, size, problem, interface, address, None, context))
+        self._run("dhcp_address_del", self._address_del, here, size, problem, interface, address, None, context)
 
     def address_offer(
         self,
@@ -250,44 +258,58 @@ class Library:
     ) -> None:
         """``DhcpAddressOfferHook``."""
         here, size = self._fill(packet), len(packet)
-        result = self._address_offer(here, size, kind, interface, address, client_type, lease_time, None, context)
-        self._heard("dhcp_address_offer", result)
+        given = (kind, interface, address, client_type, lease_time)
+        self._run("dhcp_address_offer", self._address_offer, here, size, *given, None, context)
 
     def handle_options(self, packet: bytes, context: int | None) -> None:
         """``DhcpHandleOptionsHook``."""
-        octets, values = locate(packet)
-        here = self._fill(octets)
+        self.handle_located(locate(packet), len(packet), context)
+
+    def handle_located(self, located: Located, size: int, context: int | None) -> None:
+        """The same, where it is known already what is where.
+
+        Args:
+            located: the packet, and what is in it.
+            size: octets of the packet.
+            context: as of the others.
+        """
+        here, behind = self._fill(located.octets[:size]), self._memory.put_behind(located.octets[size:])
         options = ServerOptionsTable(
             *[
-                here + value if is_pointer and value is not None else value
-                for is_pointer, value in zip(POINTERS, values, strict=True)
+                (here + value if value < size else behind + value - size) if is_pointer and value is not None else value
+                for is_pointer, value in zip(POINTERS, located.values, strict=True)
             ]
         )
-        result = self._handle_options(here, len(packet), None, context, ctypes.byref(options))
-        self._heard("dhcp_handle_options", result)
+        self._run("dhcp_handle_options", self._handle_options, here, size, None, context, ctypes.byref(options))
 
     def delete_client(self, address: int, hardware_address: bytes) -> None:
         """``DhcpDeleteClientHook``."""
         here = self._fill(hardware_address)
-        self._heard("dhcp_delete_client", self._delete_client(address, here, len(hardware_address), 0, 0))
+        self._run("dhcp_delete_client", self._delete_client, address, here, len(hardware_address), 0, 0)
 
     def _fill(self, octets: bytes) -> int:
         """Put octets where the callout may write to 4096 of them, and past them nothing of other packets; where."""
-        ctypes.memmove(self._address, octets.ljust(BUFFER_SIZE, b"\0"), max(len(octets), BUFFER_SIZE))
-        self._packet.value, self._size.value = self._address, len(octets)
-        return self._address
+        self._packet.value, self._size.value = self._memory.put(octets), len(octets)
+        return self._memory.address
 
     def _returned(self, packet: bytes) -> Returned:
         """The packet as it is now, copied at once: how long another buffer lives, and whose it is, nobody says."""
-        pointer, size = self._packet.value, self._size.value
+        pointer, size = self.left
         if size > BUFFER_SIZE:
-            return Returned(packet, f"PacketSize is {size}, and {BUFFER_SIZE} octets are all there may be")
+            return Returned.too_long(packet, size)
         if pointer is None:
-            return Returned(packet, "Packet is NULL")
+            return Returned.null(packet)
         return Returned(ctypes.string_at(pointer, size))
 
-    def _heard(self, hook: str, result: int) -> None:
+    @property
+    def left(self) -> tuple[int | None, int]:
+        """What the last call left for a packet: where it is, and ``PacketSize``."""
+        return self._packet.value, self._size.value
+
+    def _run(self, hook: str, function: Function, *arguments: Any) -> None:
+        try:
+            self.result = result = function(*arguments)
+        except OSError as error:  # on Windows, what it did wrong
+            raise CalloutFault(f"callout {self.name}: {hook}: {error}") from None
         if result:
-            self.results[hook] += 1
-            if self.results[hook] == 1:
-                log.warning("callout %s: %s returned %d, which has no meaning (logged once)", self.name, hook, result)
+            self.results.heard(hook, result)

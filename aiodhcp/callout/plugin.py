@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import IPv4Address
-from types import MethodType
 from typing import Any, Final, TypeVar
 
 from aiodhcp import (
@@ -58,12 +59,15 @@ class CalloutPlugin:
         rejected: how often what it left could not be taken, by hook.
     """
 
+    def __new__(cls, callouts: Callouts) -> CalloutPlugin:
+        """A plugin has the hooks that its class has: so each has a class of its own."""
+        hooks = {"dhcp_control", *callouts.hooks}
+        return object.__new__(type(cls.__name__, (cls,), {name: each for name, each in HOOKS.items() if name in hooks}))
+
     def __init__(self, callouts: Callouts) -> None:
         self.name = callouts.name
         self.callouts = callouts
         self.rejected: Counter[str] = Counter()
-        for hook in ("dhcp_control", *sorted(callouts.hooks - {"dhcp_control"})):
-            setattr(self, hook, MethodType(HOOKS[hook], self))
 
     def __repr__(self) -> str:
         return f"<CalloutPlugin {self.callouts!r}>"
@@ -109,17 +113,30 @@ def _then(said: T | Awaitable[T], take: Callable[[T], R]) -> R | Awaitable[R]:
     return _await(said, take) if inspect.isawaitable(said) else take(said)
 
 
+def _known(exchange: Exchange, call: Callable[[Any], R | Awaitable[R]]) -> R | Awaitable[R]:
+    """Make a call with the context that the callout has for the packet, now or when it has said which."""
+    context = exchange.context
+    return _later(context, call) if isinstance(context, asyncio.Future) else call(context)
+
+
+async def _later(known: asyncio.Future[Any], call: Callable[[Any], R | Awaitable[R]]) -> R:
+    said = call(await asyncio.shield(known))
+    return await said if inspect.isawaitable(said) else said
+
+
 async def _await(said: Awaitable[T], take: Callable[[T], R]) -> R:
     return take(await said)
 
 
-@hookimpl(on_timeout="continue")
+# A callout in another process has a deadline of its own, which ends that process and not only the waiting for it. Where
+# the configuration sets one all the same, this is what "continue" is for.
+@hookimpl(deadline=math.inf, on_timeout="continue")
 def dhcp_control(self: CalloutPlugin, code: ControlCode) -> Awaitable[None] | None:
     """START, STOP, PAUSE, CONTINUE."""
     return self.callouts.control(code)
 
 
-@hookimpl(on_timeout="continue")
+@hookimpl(deadline=math.inf, on_timeout="continue")
 def dhcp_new_pkt(
     self: CalloutPlugin, packet: Packet, exchange: Exchange
 ) -> Awaitable[Packet | Drop | None] | Packet | Drop | None:
@@ -128,8 +145,6 @@ def dhcp_new_pkt(
 
     def take(received: Received) -> Packet | Drop | None:
         edited = self.taken("dhcp_new_pkt", given, received.returned)
-        if received.context is not None:
-            exchange.context = received.context
         if received.process:
             return edited
         if edited is not None:
@@ -137,11 +152,30 @@ def dhcp_new_pkt(
             exchange.packet = edited
         return Drop()
 
-    return _then(self.callouts.new_pkt(given, _receiver(exchange)), take)
+    said = self.callouts.new_pkt(given, _receiver(exchange))
+    if not inspect.isawaitable(said):
+        if said.context is not None:
+            exchange.context = said.context
+        return take(said)
+    # In shadow mode nobody waits for it: the later hooks of the packet do.
+    exchange.context = known = asyncio.get_running_loop().create_future()
+
+    async def wait(said: Awaitable[Received]) -> Packet | Drop | None:
+        context = None
+        try:
+            received = await said
+            context = received.context
+        finally:
+            exchange.context = context
+            if not known.done():
+                known.set_result(context)
+        return take(received)
+
+    return wait(said)
 
 
 # Without a circuit: it is where a callout frees what it keeps for a packet.
-@hookimpl(on_timeout="continue", failures=0)
+@hookimpl(deadline=math.inf, on_timeout="continue", failures=0)
 def dhcp_pkt_drop(
     self: CalloutPlugin, packet: Packet | None, reason: DropReason, exchange: Exchange
 ) -> Awaitable[None] | None:
@@ -154,10 +188,10 @@ def dhcp_pkt_drop(
             pass
     if not SHORTEST_PACKET <= len(octets) <= BUFFER_SIZE:
         return None
-    return self.callouts.pkt_drop(octets, reason, _receiver(exchange), exchange.context)
+    return _known(exchange, lambda context: self.callouts.pkt_drop(octets, reason, _receiver(exchange), context))
 
 
-@hookimpl(on_timeout="continue")
+@hookimpl(deadline=math.inf, on_timeout="continue")
 def dhcp_pkt_send(self: CalloutPlugin, reply: Packet, exchange: Exchange) -> Awaitable[Packet | None] | Packet | None:
     """The callout may edit the reply."""
     given = _octets(reply)
@@ -165,18 +199,20 @@ def dhcp_pkt_send(self: CalloutPlugin, reply: Packet, exchange: Exchange) -> Awa
     def take(returned: Returned) -> Packet | None:
         return self.taken("dhcp_pkt_send", given, returned)
 
-    return _then(self.callouts.pkt_send(given, _receiver(exchange), exchange.context), take)
+    interface = _receiver(exchange)
+    return _then(_known(exchange, lambda context: self.callouts.pkt_send(given, interface, context)), take)
 
 
-@hookimpl(on_timeout="continue")
+@hookimpl(deadline=math.inf, on_timeout="continue")
 def dhcp_address_del(
     self: CalloutPlugin, packet: Packet, problem: AddressProblem, address: IPv4Address, exchange: Exchange
 ) -> Awaitable[None] | None:
     """An address is taken back or refused."""
-    return self.callouts.address_del(_octets(packet), problem, _receiver(exchange), int(address), exchange.context)
+    given = (_octets(packet), problem, _receiver(exchange), int(address))
+    return _known(exchange, lambda context: self.callouts.address_del(*given, context))
 
 
-@hookimpl(on_timeout="continue")
+@hookimpl(deadline=math.inf, on_timeout="continue")
 def dhcp_address_offer(
     self: CalloutPlugin,
     packet: Packet,
@@ -187,18 +223,18 @@ def dhcp_address_offer(
     exchange: Exchange,
 ) -> Awaitable[None] | None:
     """A client gets an address."""
-    return self.callouts.address_offer(
-        _octets(packet), kind, _receiver(exchange), int(address), client_type, lease_time, exchange.context
-    )
+    given = (_octets(packet), kind, _receiver(exchange), int(address), client_type, lease_time)
+    return _known(exchange, lambda context: self.callouts.address_offer(*given, context))
 
 
-@hookimpl(on_timeout="continue")
+@hookimpl(deadline=math.inf, on_timeout="continue")
 def dhcp_handle_options(self: CalloutPlugin, packet: Packet, exchange: Exchange) -> Awaitable[None] | None:
     """The options are parsed."""
-    return self.callouts.handle_options(_octets(packet), exchange.context)
+    given = _octets(packet)
+    return _known(exchange, lambda context: self.callouts.handle_options(given, context))
 
 
-@hookimpl(on_timeout="continue")
+@hookimpl(deadline=math.inf, on_timeout="continue")
 def dhcp_delete_client(self: CalloutPlugin, address: IPv4Address, hardware_address: bytes) -> Awaitable[None] | None:
     """A lease is about to end."""
     return self.callouts.delete_client(int(address), hardware_address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 import pytest
-from client import LINK, Client, conversation, make_engine, make_subnet, number
+from client import LINK, Client, conversation, make_subnet, number, settle
 from plugin_kit import plugin
 
 from aiodhcp import ControlCode, DropReason, Interface, Parameters, Reservation
@@ -30,7 +30,7 @@ ALL = {
 
 def test_a_callout_that_has_all_hooks_is_a_plugin_that_has_all_hooks(trap):
     callout = trap()
-    assert callout.library.hooks == ALL
+    assert callout.callouts.hooks == ALL
     assert {name for name in dir(callout.plugin) if name.startswith("dhcp_")} == ALL
 
 
@@ -69,12 +69,12 @@ def test_nothing_reserved_is_passed(trap, talk_to):
 # ── one by one ──
 
 
-async def test_control(trap, talk_to):
+def test_control(trap, talk_to, run):
     callout = trap()
     hooks = talk_to(callout).engine.hooks
     for code in (ControlCode.START, ControlCode.PAUSE, ControlCode.CONTINUE):
-        await hooks.control(None, code)
-    assert callout.lines[2:] == ["control 1 reserved=0", "control 3 reserved=0", "control 4 reserved=0"]
+        run(hooks.control(None, code))
+    assert callout.lines[2:] == [f"control code={code} reserved=0" for code in (1, 3, 4)]
 
 
 def test_new_pkt(trap, talk_to):
@@ -139,11 +139,16 @@ def test_a_malformed_packet_is_dropped_as_invalid_and_processed(trap, talk_to):
     assert callout.packet == (b"\1" * 240).ljust(4096, b"\0")
 
 
-def test_a_packet_that_comes_while_the_server_is_paused_is_dropped_as_paused(trap, talk_to, clock):
+def test_a_packet_that_comes_while_the_server_is_paused_is_dropped_as_paused(trap, talk_to, clock, run):
     callout = trap()
     client = talk_to(callout)
-    exchange = client.engine.refuse(client.datagram(client.message(1)), clock(), DropReason.PAUSED, "paused")
-    client.engine.finish(exchange)
+
+    async def refuse():
+        exchange = client.engine.refuse(client.datagram(client.message(1)), clock(), DropReason.PAUSED, "paused")
+        client.engine.finish(exchange)
+        await settle(exchange)
+
+    run(refuse())
     assert callout.calls == ["pkt_drop code=6", "pkt_drop code=b"]
     assert callout.told("pkt_drop")[0]["context"] == "0"
 
@@ -175,13 +180,19 @@ def test_address_del_declined_released_and_refused(trap, talk_to):
     ]
 
 
-def test_address_del_conflict(trap, clock):
+def test_address_del_conflict(trap, talk_to, clock, run):
     callout = trap()
-    client = Client(make_engine(make_subnet(conflict_probe="icmp"), plugins=[callout.plugin]), clock)
-    exchange = client.engine.arrive(client.datagram(client.message(1)), clock())
-    client.engine.decide(exchange)
-    assert exchange.probe == number("192.0.2.10")
-    client.engine.conflict(exchange, "somebody answers")
+    client = talk_to(callout, subnets=[make_subnet(conflict_probe="icmp")])
+
+    async def probe():
+        exchange = client.engine.arrive(client.datagram(client.message(1)), clock())
+        await settle(exchange)
+        client.engine.decide(exchange)
+        assert exchange.probe == number("192.0.2.10")
+        client.engine.conflict(exchange, "somebody answers")
+        await settle(exchange)
+
+    run(probe())
     (told,) = callout.told("address_del")
     assert (told["code"], told["address"]) == ("20000001", "c000020a")
 
@@ -198,10 +209,10 @@ def test_address_offer_for_an_ack_and_a_renewal_but_no_offer_and_no_inform(trap,
     ]
 
 
-def test_address_offer_for_a_bootp_reply(trap, clock):
+def test_address_offer_for_a_bootp_reply(trap, talk_to):
     callout = trap()
     subnet = make_subnet(reservations=[Reservation("02:00:00:00:00:01", address="192.0.2.200")])
-    client = Client(make_engine(subnet, plugins=[callout.plugin]), clock)
+    client = talk_to(callout, subnets=[subnet])
     client.send(client.message(None))
     (told,) = callout.told("address_offer")
     assert (told["type"], told["address"], told["time"]) == ("30000003", "c00002c8", "4294967295")
@@ -215,12 +226,17 @@ def test_delete_client(trap, talk_to):
     assert callout.told("delete_client") == [{"ip": "c000020a", "length": "6", "reserved": "0", "type": "0"}]
 
 
-def test_delete_client_of_a_lease_that_expires_has_the_hardware_address(trap, talk_to, clock):
+def test_delete_client_of_a_lease_that_expires_has_the_hardware_address(trap, talk_to, clock, run):
     callout = trap()
     client = talk_to(callout)
     client.join()
     clock.advance(10_000_000)
-    client.engine.tick(clock())
+
+    async def tick():
+        for pending in client.engine.tick(clock())[1]:
+            await pending
+
+    run(tick())
     assert callout.calls[-1] == "delete_client"
     # So many octets that whoever reads sixteen of them reads nothing else.
     assert callout.packet[:17] == bytes.fromhex("020000000001") + bytes(11)
@@ -278,7 +294,7 @@ def test_an_option_that_is_not_there_is_null_and_has_length_0(trap, talk_to):
     callout = trap("options")
     client = talk_to(callout)
     client.discover()
-    table = callout.read("options", ServerOptionsTable)
+    table = callout.options
     there = {"MessageType", "ClientHardwareAddress"}
     for name, kind in ServerOptionsTable._fields_:
         value = getattr(table, name)

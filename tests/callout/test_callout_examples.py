@@ -9,39 +9,18 @@ import pytest
 from client import Client, conversation
 
 from aiodhcp import ControlCode, Parameters
-from aiodhcp.callout import CalloutPlugin, Library
-
-
-@pytest.fixture
-def example(copied, monkeypatch, tmp_path) -> Callable[..., CalloutPlugin]:
-    """``example("logger", CALLOUT_LOG=...)``: one of the examples, loaded with this environment."""
-    monkeypatch.setenv("CALLOUT_LOG", str(tmp_path / "log"))
-
-    def load(name: str, **environment: str) -> CalloutPlugin:
-        for variable, value in environment.items():
-            monkeypatch.setenv(variable, value)
-        return CalloutPlugin(Library(copied(name)))
-
-    return load
-
-
-@pytest.fixture
-def log(tmp_path) -> Callable[[], list[str]]:
-    """The lines that were logged."""
-    return lambda: (tmp_path / "log").read_text().splitlines()
-
 
 # ── logger ──
 
 
-async def test_the_logger_has_a_line_for_each_call(example, log, talk_to):
+def test_the_logger_has_a_line_for_each_call(example, log, talk_to, run):
     client = talk_to(example("logger"))
     hooks = client.engine.hooks
-    await hooks.control(None, ControlCode.START)
+    run(hooks.control(None, ControlCode.START))
     client.join(host_name="pc-17", vendor_class_identifier="MSFT 5.0")
     client.release()
     client.reboot("203.0.113.9")
-    await hooks.control(None, ControlCode.STOP)
+    run(hooks.control(None, ControlCode.STOP))
     offered, acknowledged = (line for line in log() if line.startswith("pkt_send") and "0.0.0.0" not in line)
     assert offered.startswith("pkt_send 1: 3")
     assert offered.endswith(" octets to 020000000001, 192.0.2.10")
@@ -100,16 +79,16 @@ def test_the_option_editor_without_an_option_has_no_hooks(example, option):
 
 
 @pytest.fixture
-def served(example, talk_to, tmp_path) -> Callable[[str], list[int]]:
+def served(example, talk_to, seen, tmp_path) -> Callable[[str], list[int]]:
     """Which of the clients 1 to 3 a list lets in."""
 
     def clients(text: str) -> list[int]:
         path = tmp_path / "macs.txt"
         path.write_text(text)
-        client = talk_to(example("mac_filter", CALLOUT_MAC_LIST=str(path)))
+        client = talk_to(example("mac_filter", CALLOUT_MAC_LIST=seen(path)))
         found = []
         for number in (1, 2, 3):
-            other = Client(client.engine, client.clock, f"02:00:00:00:00:{number:02x}")
+            other = Client(client.engine, client.clock, f"02:00:00:00:00:{number:02x}", run=client.run)
             if other.discover() is not None:
                 found.append(number)
         return found
@@ -153,21 +132,21 @@ def test_the_mac_filter_with_a_bad_action_filters_nothing_and_says_so(served, lo
     assert line.endswith("expected one MAC_ACTION = {ALLOW} or {DENY}, first: nothing is filtered")
 
 
-def test_the_mac_filter_names_bad_lines(served, log, tmp_path):
+def test_the_mac_filter_names_bad_lines(served, log, seen, tmp_path):
     served("MAC_ACTION = {DENY}\nnonsense\n")
-    assert log() == [f"mac_filter: {tmp_path}/macs.txt:2: expected 12 hexadecimal digits: skipped"]
+    assert log() == [f"mac_filter: {seen(tmp_path / 'macs.txt')}:2: expected 12 hexadecimal digits: skipped"]
 
 
-def test_the_mac_filter_without_a_list_filters_nothing(example, log, tmp_path):
-    plugin = example("mac_filter", CALLOUT_MAC_LIST=str(tmp_path / "missing"))
+def test_the_mac_filter_without_a_list_filters_nothing(example, log, seen, tmp_path):
+    plugin = example("mac_filter", CALLOUT_MAC_LIST=seen(tmp_path / "missing"))
     assert plugin.callouts.hooks == frozenset()
-    assert log() == [f"mac_filter: {tmp_path}/missing:0: can't be read: nothing is filtered"]
+    assert log() == [f"mac_filter: {seen(tmp_path / 'missing')}:0: can't be read: nothing is filtered"]
 
 
-def test_the_mac_filter_vetoes_and_the_logger_hears_it_is_over(example, log, talk_to, tmp_path):
+def test_the_mac_filter_vetoes_and_the_logger_hears_it_is_over(example, log, talk_to, seen, tmp_path):
     path = tmp_path / "macs.txt"
     path.write_text("MAC_ACTION = {ALLOW}\n")
-    client = talk_to(example("mac_filter", CALLOUT_MAC_LIST=str(path)), example("logger"))
+    client = talk_to(example("mac_filter", CALLOUT_MAC_LIST=seen(path)), example("logger"))
     assert client.discover() is None
     assert client.exchange.why == "vetoed by mac_filter"
     assert [line.split(":")[0] for line in log()] == ["new_pkt 1", "pkt_drop 1"]

@@ -7,6 +7,7 @@ the header.
 from __future__ import annotations
 
 import ctypes
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,12 +20,16 @@ from aiodhcp.callout.abi import CALLOUT_TABLE, ENTRY, SERVER_OPTIONS, CalloutTab
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "callouts"
 CALLOUT_H = '#include "callout.h"\n'
+PREFIXES = tuple(f"DHCP_{each}_" for each in ("CONTROL", "DROP", "SEND", "PROB", "GIVE_ADDRESS", "CLIENT", "CALLOUT"))
+"""What the names of the API's constants begin with."""
+MARK = "value_of_"
 DHCPSSDK_H = "#include <windows.h>\n#include <dhcpssdk.h>\n#include <wchar.h>\n"
 
 
 def asserted(pointer: int) -> str:
     """C that compiles if the header is what abi.py says."""
     lines = ["#include <stddef.h>", "#define IS(what) _Static_assert(what, #what)"]
+    lines.append("#define IS_OF(what, kind) IS(__builtin_types_compatible_p(__typeof__(what), kind))")
     for name, names, types in (
         ("DHCP_CALLOUT_TABLE", [slot.field for slot in CALLOUT_TABLE], [slot.type for slot in CALLOUT_TABLE]),
         ("DHCP_SERVER_OPTIONS", [each.name for each in SERVER_OPTIONS], [each.type for each in SERVER_OPTIONS]),
@@ -33,50 +38,108 @@ def asserted(pointer: int) -> str:
         lines.append(f"IS(sizeof({name}) == {size});")
         for field, kind, at in zip(names, types, found, strict=True):
             lines.append(f"IS(offsetof({name}, {field}) == {at});")
-            lines.append(f"IS(sizeof((({name} *)0)->{field}) == sizeof({kind}));")
+            lines.append(f"IS_OF((({name} *)0)->{field}, {kind});")
     for defined in CONSTANTS.values():
         lines += [f"IS({name} == {number:#x});" for name, number in defined.items()]
     lines.append(f"IS(DHCP_SEND_PACKET == {abi.SEND_PACKET:#x});")
-    # A pointer to a function of these parameters is one of that type, or it is an error.
+    # A function of these parameters, and of this calling convention, is one of that type, or it is an error.
     for slot in CALLOUT_TABLE:
         if slot.parameters is not None:
             parameters = ", ".join(map(str, slot.parameters))
             lines.append(f"DWORD WINAPI a_{slot.field}({parameters});")
-            lines.append(f"{slot.type} p_{slot.field} = a_{slot.field};")
+            lines.append(f"IS_OF(&a_{slot.field}, {slot.type});")
             lines.append(f"void s_{slot.field}(DHCP_CALLOUT_TABLE *t) {{ t->{slot.field} = a_{slot.field}; }}")
     entry = ", ".join(map(str, ENTRY))
     lines.append(f"DWORD CALLBACK an_entry({entry});")
-    lines.append("LPDHCP_ENTRY_POINT_FUNC p_entry = an_entry;")
-    lines.append(f'IS(sizeof DHCP_CALLOUT_ENTRY_POINT == sizeof "{abi.ENTRY_POINT}");')
+    lines.append("IS_OF(&an_entry, LPDHCP_ENTRY_POINT_FUNC);")
+    lines.append("IS_OF((LPDHCP_SERVER_OPTIONS)0, DHCP_SERVER_OPTIONS *);")
+    lines.append("IS_OF((LPDHCP_CALLOUT_TABLE)0, DHCP_CALLOUT_TABLE *);")
+    # So wide are the types that abi.py has as ctypes.
+    for kind, octets in {"BYTE": 1, "BOOLEAN": 1, "WCHAR": 2, "DWORD": 4, "ULONG": 4, "BOOL": 4}.items():
+        lines.append(f"IS(sizeof({kind}) == {octets});")
     return "\n".join(lines) + "\n"
 
 
-def compiles(compiler: str, header: str, pointer: int, *flags: str) -> None:
+def defined(header: str, compiler: str, *flags: str) -> tuple[set[str], dict[str, str]]:
+    """The names of the numbers that a header has for the API, and its strings as C has them."""
+    names = set(re.findall(r"^#define (DHCP_\w+)", compiled(compiler, header, "-E", "-dM", *flags), re.MULTILINE))
+    names = {name for name in names if name.startswith(PREFIXES)}
+    strings = {name for name in names if name.startswith("DHCP_CALLOUT_")}
+    source = header + "".join(f"{MARK}{name} {name}\n" for name in sorted(strings))
+    found = re.findall(rf"^{MARK}(\w+) (.*)$", compiled(compiler, source, "-E", "-P", *flags), re.MULTILINE)
+    return names - strings, dict(found)
+
+
+def compiled(compiler: str, source: str, *flags: str) -> str:
+    """What a compiler makes of C, which starts with what includes the header."""
     path = shutil.which(compiler)
     if path is None:
         pytest.skip(f"{compiler} is not installed")
-    command = [path, "-xc", "-", "-std=gnu11", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", *flags]
-    included = subprocess.run([*command], input=header, capture_output=True, text=True, check=False)
-    if included.returncode and "No such file" in included.stderr:
-        pytest.skip(f"{compiler} has not all headers: {included.stderr.splitlines()[0]}")
-    done = subprocess.run(command, input=header + asserted(pointer), capture_output=True, text=True, check=False)
+    command = [path, "-xc", "-", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{EXAMPLES}", *flags]
+    done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+    if done.returncode and "No such file" in done.stderr:
+        pytest.skip(f"{compiler} has not all headers: {done.stderr.splitlines()[0]}")
     assert not done.returncode, done.stderr
+    return done.stdout
+
+
+def compiles(compiler: str, header: str, pointer: int, *flags: str) -> None:
+    compiled(compiler, header + asserted(pointer), "-fsyntax-only", *flags)
 
 
 @pytest.mark.parametrize(("flags", "pointer"), [((), ctypes.sizeof(ctypes.c_void_p)), (("-m32", "-ffreestanding"), 4)])
 def test_callout_h_is_the_abi(flags, pointer):
-    compiles("gcc", CALLOUT_H, pointer, f"-I{EXAMPLES}", *flags)
+    compiles("gcc", CALLOUT_H, pointer, *flags)
 
 
 @pytest.mark.parametrize(("machine", "pointer"), [("x86_64", 8), ("i686", 4)])
 @pytest.mark.parametrize("header", [DHCPSSDK_H, CALLOUT_H], ids=["dhcpssdk.h", "callout.h"])
 def test_the_header_of_mingw_is_the_abi(machine, pointer, header):
-    compiles(f"{machine}-w64-mingw32-gcc", header, pointer, f"-I{EXAMPLES}")
+    compiles(f"{machine}-w64-mingw32-gcc", header, pointer)
 
 
-def test_the_assertions_find_what_is_wrong():
-    with pytest.raises(AssertionError, match="static assertion failed"):
-        compiles("gcc", CALLOUT_H, 12 - ctypes.sizeof(ctypes.c_void_p), f"-I{EXAMPLES}")
+@pytest.mark.parametrize(
+    ("compiler", "header"),
+    [
+        ("x86_64-w64-mingw32-gcc", DHCPSSDK_H),
+        ("i686-w64-mingw32-gcc", DHCPSSDK_H),
+        ("gcc", CALLOUT_H),
+    ],
+    ids=["dhcpssdk.h x86_64", "dhcpssdk.h i686", "callout.h"],
+)
+def test_the_header_has_no_other_constants(compiler, header):
+    numbers, strings = defined(header, compiler)
+    assert numbers == {*(name for each in CONSTANTS.values() for name in each), "DHCP_SEND_PACKET"}
+    key = abi.LIST_KEY.replace("\\", "\\\\")
+    registry = {
+        "DHCP_CALLOUT_LIST_KEY": f'L"{key}"',
+        "DHCP_CALLOUT_LIST_VALUE": f'L"{abi.LIST_VALUE}"',
+        "DHCP_CALLOUT_LIST_TYPE": "(7)",  # REG_MULTI_SZ
+    }
+    # callout.h leaves the registry to Windows.
+    assert strings == {"DHCP_CALLOUT_ENTRY_POINT": f'"{abi.ENTRY_POINT}"'} | (registry if header == DHCPSSDK_H else {})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("IS(sizeof(DHCP_CALLOUT_TABLE) == 81);", "static assertion failed"),
+        ("IS_OF(((DHCP_SERVER_OPTIONS *)0)->DSDomainNameRequested, BOOL);", "static assertion failed"),
+        ("IS(DHCP_DROP_PROCESSED == 0xc);", "static assertion failed"),
+        ("DWORD WINAPI one(DWORD, LPVOID, DWORD);\nIS_OF(&one, LPDHCP_CONTROL);", "static assertion failed"),
+        ("DWORD WINAPI one(DWORD);\nLPDHCP_CONTROL p = one;", "incompatible pointer type"),
+    ],
+    ids=["size", "type of a field", "number", "parameters", "assignment"],
+)
+def test_the_assertions_find_what_is_wrong(wrong, said):
+    with pytest.raises(AssertionError, match=said):
+        compiled("gcc", CALLOUT_H + asserted(ctypes.sizeof(ctypes.c_void_p)) + wrong + "\n", "-fsyntax-only")
+
+
+def test_the_calling_convention_is_part_of_the_type():
+    compiler = "i686-w64-mingw32-gcc"
+    with pytest.raises(AssertionError, match="incompatible pointer type"):
+        compiled(compiler, f"{DHCPSSDK_H}DWORD one(DWORD, LPVOID);\nLPDHCP_CONTROL p = one;\n", "-fsyntax-only")
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "i686"])

@@ -1,31 +1,99 @@
-/* A callout for tests: notes every call, with all it is given, and does what the environment variable CALLOUT_TRAP
- * says when it is loaded, words with blanks between them.
+/* A callout for tests. It appends a line for every call, with all that it is given, to the file that the environment
+ * variable CALLOUT_TRAP_NOTES names, and does what CALLOUT_TRAP says, words with blanks between them. Both are read when
+ * it is loaded.
  */
 #include "callout.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-CALLOUT_EXPORT char said[1 << 18];
-CALLOUT_EXPORT uint32_t entries;
-CALLOUT_EXPORT uint32_t kept; /* contexts that were made and not freed */
-CALLOUT_EXPORT uint8_t seen[CALLOUT_BUFFER_SIZE]; /* the packet of the last call */
-CALLOUT_EXPORT DHCP_SERVER_OPTIONS options;
-
+static FILE *notes;
+static uint32_t entries;
+static uint32_t kept; /* contexts that were made and not freed */
 static char trap[512];
-static size_t used;
 static BYTE elsewhere[2 * CALLOUT_BUFFER_SIZE];
+static volatile BYTE *volatile nowhere;
 
-static void say(const char *format, ...)
+/* The value of an environment variable; empty where there is none. */
+static void read_variable(const char *name, char *value, size_t size)
+{
+#ifdef _WIN32
+    /* getenv has what was there when the process started, or what another C library has set. */
+    DWORD length = GetEnvironmentVariableA(name, value, (DWORD)size);
+
+    value[length < size ? length : 0] = 0;
+#else
+    const char *found = getenv(name);
+
+    snprintf(value, size, "%s", found != NULL ? found : "");
+#endif
+}
+
+static void open_notes(void)
+{
+    char path[1024];
+
+    read_variable("CALLOUT_TRAP_NOTES", path, sizeof path);
+    notes = *path ? fopen(path, "ab") : NULL;
+    if (notes != NULL)
+        setvbuf(notes, NULL, _IOFBF, 1 << 15);
+}
+
+__attribute__((destructor)) static void close_notes(void)
+{
+    if (notes != NULL)
+        fclose(notes);
+    notes = NULL;
+}
+
+/* A part of a line. */
+static void note(const char *format, ...)
 {
     va_list arguments;
 
+    if (notes == NULL)
+        return;
     va_start(arguments, format);
-    used += vsnprintf(said + used, sizeof said - used, format, arguments);
+    vfprintf(notes, format, arguments);
     va_end(arguments);
-    used += snprintf(said + used, sizeof said - used, "\n");
+}
+
+static void note_octets(const void *octets, size_t size)
+{
+    size_t i;
+
+    for (i = 0; i < size; i++)
+        note("%02x", ((const BYTE *)octets)[i]);
+}
+
+/* The end of a line, which is there for whoever reads, whatever happens next. */
+static void end_note(void)
+{
+    note("\n");
+    if (notes != NULL)
+        fflush(notes);
+}
+
+/* The end of a line: all that the buffer holds, also behind the packet, but for NULs at its end. */
+static void look(const BYTE *packet)
+{
+    size_t size = CALLOUT_BUFFER_SIZE;
+
+    while (size > 0 && packet[size - 1] == 0)
+        size--;
+    note(" packet=");
+    note_octets(packet, size);
+    end_note();
+}
+
+static void keep(int more)
+{
+    kept += more;
+    note("kept=%u", kept);
+    end_note();
 }
 
 static BOOL is(const char *word)
@@ -40,12 +108,6 @@ static BOOL is(const char *word)
 static DWORD result(void)
 {
     return is("nonzero") ? 7 : 0;
-}
-
-/* All that the buffer holds, also behind the packet. */
-static void look(const BYTE *packet)
-{
-    memcpy(seen, packet, sizeof seen);
 }
 
 /* Where the End option is. */
@@ -117,23 +179,37 @@ static void change(const char *hook, LPBYTE *Packet, DWORD *PacketSize)
         memset(packet, 0xee, CALLOUT_BUFFER_SIZE);
     if (DOES("spoil_replaced"))
         memset(elsewhere, 0xee, sizeof elsewhere);
+    if (DOES("overrun"))
+        packet[CALLOUT_BUFFER_SIZE] = 0xee;
+    if (DOES("fault"))
+        *nowhere = 0xee;
+    if (DOES("exit"))
+        exit(7);
+    if (DOES("abort"))
+        abort();
+    while (DOES("hang"))
+        ;
 }
 
 static DWORD CALLBACK control(DWORD dwControlCode, LPVOID lpReserved)
 {
-    say("control %u reserved=%d", dwControlCode, lpReserved != NULL);
+    note("control code=%x reserved=%d", dwControlCode, lpReserved != NULL);
+    end_note();
+    if (is("control:exit"))
+        exit(7);
     return result();
 }
 
 static DWORD CALLBACK new_pkt(LPBYTE *Packet, DWORD *PacketSize, DWORD IpAddress, LPVOID Reserved, LPVOID *PktContext,
                               LPBOOL ProcessIt)
 {
-    say("new_pkt size=%u ip=%08x reserved=%d context=%d process=%d", *PacketSize, IpAddress, Reserved != NULL,
+    note("new_pkt size=%u ip=%08x reserved=%d context=%d process=%d", *PacketSize, IpAddress, Reserved != NULL,
         *PktContext != NULL, *ProcessIt);
     look(*Packet);
     if (is("context")) {
         *PktContext = calloc(1, sizeof(uint32_t));
-        *(uint32_t *)*PktContext = ++kept << 8;
+        keep(1);
+        *(uint32_t *)*PktContext = kept << 8;
     }
     if (is("wide_context"))
         *PktContext = (LPVOID)(uintptr_t)UINTPTR_MAX;
@@ -153,12 +229,12 @@ static unsigned value_of(LPVOID context)
 static DWORD CALLBACK pkt_drop(LPBYTE *Packet, DWORD *PacketSize, DWORD ControlCode, DWORD IpAddress, LPVOID Reserved,
                                LPVOID PktContext)
 {
-    say("pkt_drop code=%x size=%u ip=%08x reserved=%d context=%u", ControlCode, *PacketSize, IpAddress,
+    note("pkt_drop code=%x size=%u ip=%08x reserved=%d context=%u", ControlCode, *PacketSize, IpAddress,
         Reserved != NULL, value_of(PktContext));
     look(*Packet);
     if (ControlCode == DHCP_DROP_PROCESSED && is("context") && PktContext != NULL) {
         free(PktContext);
-        kept--;
+        keep(-1);
     }
     change("pkt_drop", Packet, PacketSize);
     return result();
@@ -167,7 +243,7 @@ static DWORD CALLBACK pkt_drop(LPBYTE *Packet, DWORD *PacketSize, DWORD ControlC
 static DWORD CALLBACK pkt_send(LPBYTE *Packet, DWORD *PacketSize, DWORD ControlCode, DWORD IpAddress, LPVOID Reserved,
                                LPVOID PktContext)
 {
-    say("pkt_send code=%x size=%u ip=%08x reserved=%d context=%u", ControlCode, *PacketSize, IpAddress,
+    note("pkt_send code=%x size=%u ip=%08x reserved=%d context=%u", ControlCode, *PacketSize, IpAddress,
         Reserved != NULL, value_of(PktContext));
     look(*Packet);
     change("pkt_send", Packet, PacketSize);
@@ -177,7 +253,7 @@ static DWORD CALLBACK pkt_send(LPBYTE *Packet, DWORD *PacketSize, DWORD ControlC
 static DWORD CALLBACK address_del(LPBYTE Packet, DWORD PacketSize, DWORD ControlCode, DWORD IpAddress,
                                   DWORD AltAddress, LPVOID Reserved, LPVOID PktContext)
 {
-    say("address_del code=%x size=%u ip=%08x address=%08x reserved=%d context=%u", ControlCode, PacketSize, IpAddress,
+    note("address_del code=%x size=%u ip=%08x address=%08x reserved=%d context=%u", ControlCode, PacketSize, IpAddress,
         AltAddress, Reserved != NULL, value_of(PktContext));
     look(Packet);
     change("address_del", &Packet, &PacketSize);
@@ -188,57 +264,62 @@ static DWORD CALLBACK address_offer(LPBYTE Packet, DWORD PacketSize, DWORD Contr
                                     DWORD AltAddress, DWORD AddrType, DWORD LeaseTime, LPVOID Reserved,
                                     LPVOID PktContext)
 {
-    say("address_offer code=%x size=%u ip=%08x address=%08x type=%x time=%u reserved=%d context=%u", ControlCode,
+    note("address_offer code=%x size=%u ip=%08x address=%08x type=%x time=%u reserved=%d context=%u", ControlCode,
         PacketSize, IpAddress, AltAddress, AddrType, LeaseTime, Reserved != NULL, value_of(PktContext));
     look(Packet);
     change("address_offer", &Packet, &PacketSize);
     return result();
 }
 
-static void text(const char *name, const void *octets, DWORD length)
+static void note_text(const char *name, const void *octets, DWORD length)
 {
-    DWORD i;
-
-    used += snprintf(said + used, sizeof said - used, "%s ", name);
+    note("%s ", name);
     if (octets == NULL)
-        used += snprintf(said + used, sizeof said - used, "NULL/%u", length);
-    for (i = 0; octets != NULL && i < length; i++)
-        used += snprintf(said + used, sizeof said - used, "%02x", ((const BYTE *)octets)[i]);
-    say("");
+        note("NULL/%u", length);
+    else
+        note_octets(octets, length);
+    end_note();
+}
+
+static void note_number(const char *name, DWORD number)
+{
+    note("%s %u", name, number);
+    end_note();
 }
 
 static DWORD CALLBACK handle_options(LPBYTE Packet, DWORD PacketSize, LPVOID Reserved, LPVOID PktContext,
                                      LPDHCP_SERVER_OPTIONS o)
 {
-    say("handle_options size=%u reserved=%d context=%u", PacketSize, Reserved != NULL, value_of(PktContext));
+    note("handle_options size=%u reserved=%d context=%u", PacketSize, Reserved != NULL, value_of(PktContext));
     look(Packet);
-    options = *o;
     if (is("options")) {
         DWORD requested = 0;
 
-        text("MessageType", o->MessageType, 1);
-        text("SubnetMask", o->SubnetMask, 4);
-        text("RequestedAddress", o->RequestedAddress, 4);
-        text("RequestLeaseTime", o->RequestLeaseTime, 4);
-        text("OverlayFields", o->OverlayFields, 1);
-        text("RouterAddress", o->RouterAddress, 4);
-        text("Server", o->Server, 4);
-        text("ParameterRequestList", o->ParameterRequestList, o->ParameterRequestListLength);
-        text("MachineName", o->MachineName, o->MachineNameLength);
-        say("ClientHardwareAddressType %u", o->ClientHardwareAddressType);
-        text("ClientHardwareAddress", o->ClientHardwareAddress, o->ClientHardwareAddressLength);
-        text("ClassIdentifier", o->ClassIdentifier, o->ClassIdentifierLength);
-        text("VendorClass", o->VendorClass, o->VendorClassLength);
-        say("DNSFlags %u", o->DNSFlags);
-        text("DNSName", o->DNSName, o->DNSNameLength);
-        say("DSDomainNameRequested %u", o->DSDomainNameRequested);
-        text("DSDomainName", o->DSDomainName, o->DSDomainNameLen);
-        text("ScopeId", o->ScopeId, 4);
+        note_text("MessageType", o->MessageType, 1);
+        note_text("SubnetMask", o->SubnetMask, 4);
+        note_text("RequestedAddress", o->RequestedAddress, 4);
+        note_text("RequestLeaseTime", o->RequestLeaseTime, 4);
+        note_text("OverlayFields", o->OverlayFields, 1);
+        note_text("RouterAddress", o->RouterAddress, 4);
+        note_text("Server", o->Server, 4);
+        note_text("ParameterRequestList", o->ParameterRequestList, o->ParameterRequestListLength);
+        note_text("MachineName", o->MachineName, o->MachineNameLength);
+        note_number("ClientHardwareAddressType", o->ClientHardwareAddressType);
+        note_text("ClientHardwareAddress", o->ClientHardwareAddress, o->ClientHardwareAddressLength);
+        note_text("ClassIdentifier", o->ClassIdentifier, o->ClassIdentifierLength);
+        note_text("VendorClass", o->VendorClass, o->VendorClassLength);
+        note_number("DNSFlags", o->DNSFlags);
+        note_text("DNSName", o->DNSName, o->DNSNameLength);
+        note_number("DSDomainNameRequested", o->DSDomainNameRequested);
+        note_text("DSDomainName", o->DSDomainName, o->DSDomainNameLen);
+        note_text("ScopeId", o->ScopeId, 4);
         if (o->RequestedAddress != NULL)
             memcpy(&requested, o->RequestedAddress, sizeof requested);
-        say("number %08x inside=%d", requested,
-            o->RequestedAddress == NULL || ((BYTE *)o->RequestedAddress >= Packet
-                                            && (BYTE *)o->RequestedAddress + 4 <= Packet + PacketSize));
+        note("number %08x inside=%d", requested,
+             o->RequestedAddress == NULL || ((BYTE *)o->RequestedAddress >= Packet
+                                             && (BYTE *)o->RequestedAddress + 4 <= Packet + PacketSize));
+        end_note();
+        note_text("structure", o, sizeof *o);
     }
     change("handle_options", &Packet, &PacketSize);
     return result();
@@ -247,7 +328,7 @@ static DWORD CALLBACK handle_options(LPBYTE Packet, DWORD PacketSize, LPVOID Res
 static DWORD CALLBACK delete_client(DWORD IpAddress, LPBYTE HwAddress, ULONG HwAddressLength, DWORD Reserved,
                                     DWORD ClientType)
 {
-    say("delete_client ip=%08x length=%u reserved=%u type=%u", IpAddress, HwAddressLength, Reserved, ClientType);
+    note("delete_client ip=%08x length=%u reserved=%u type=%u", IpAddress, HwAddressLength, Reserved, ClientType);
     look(HwAddress);
     return result();
 }
@@ -264,24 +345,25 @@ static void note_chain(const WCHAR *chain)
 {
     int i;
 
-    if (chain == NULL) {
-        say("chain NULL");
-        return;
-    }
-    used += snprintf(said + used, sizeof said - used, "chain");
-    for (i = 0; i < 2 || chain[i - 2] != 0 || chain[i - 1] != 0; i++)
-        used += snprintf(said + used, sizeof said - used, " %04x", chain[i]);
-    say("");
+    note("chain");
+    if (chain == NULL)
+        note(" NULL");
+    for (i = 0; chain != NULL && (i < 2 || chain[i - 2] != 0 || chain[i - 1] != 0); i++)
+        note(" %04x", chain[i]);
+    end_note();
 }
 
 DWORD CALLBACK DhcpServerCalloutEntry(LPWSTR ChainDlls, DWORD CalloutVersion, LPDHCP_CALLOUT_TABLE CalloutTbl)
 {
-    const char *words = getenv("CALLOUT_TRAP");
-
-    snprintf(trap, sizeof trap, "%s", words != NULL ? words : "");
-    entries++;
-    say("entry version=%u zeroed=%d", CalloutVersion, is_zero(CalloutTbl, sizeof *CalloutTbl));
+    read_variable("CALLOUT_TRAP", trap, sizeof trap);
+    if (notes == NULL)
+        open_notes();
+    note("entry version=%u zeroed=%d entries=%u kept=%u", CalloutVersion, is_zero(CalloutTbl, sizeof *CalloutTbl),
+         ++entries, kept);
+    end_note();
     note_chain(ChainDlls);
+    if (is("entry_fault"))
+        *nowhere = 0xee;
     if (is("dirty"))
         memset(CalloutTbl, 0xee, sizeof *CalloutTbl);
     if (is("refuse") || is("dirty") && CalloutVersion != CALLOUT_VERSION)
