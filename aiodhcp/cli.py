@@ -24,6 +24,7 @@ from rich.text import Text
 
 from aiodhcp import __version__
 from aiodhcp.administration import COMMANDS, ConfigArgument, config_file, fail, load_settings
+from aiodhcp.callout_commands import callout_app
 from aiodhcp.client import (
     InterfaceLink,
     Link,
@@ -209,7 +210,7 @@ async def _serve(settings: Settings, file: Path | None, log_as: Callable[[Settin
     stopped = asyncio.Event()
     server = settings.server()
     reloads = Reloads(server, settings, file, log_as)
-    _on_signals(stopped.set, "SIGINT", "SIGTERM")
+    _on_signals(stopped.set, "SIGINT", "SIGTERM", "SIGBREAK")  # the last is Windows': also if its console is closed
     _on_signals(reloads.begin, "SIGHUP")
     path = settings.control_path
     async with AsyncExitStack() as steps:
@@ -410,3 +411,4 @@ def demo(once: Annotated[bool, typer.Option("--once", help="End by itself, inste
 
 for _command in COMMANDS:
     app.command()(_command)
+app.add_typer(callout_app)
