@@ -12,7 +12,7 @@ comma  := ,
 space  := $(subst ,, )
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check bench bench-quick bench-hooks format clean
+.PHONY: help run test check bench bench-quick bench-hooks bench-callouts format clean
 
 help:
 	@echo "make run          install, and show the server at work (ONCE=1: end by itself)"
@@ -20,7 +20,7 @@ help:
 	@echo "make check        format, lint, types, tests: the habit before a commit"
 	@echo "make bench        compare with Kea, ISC dhcpd and dnsmasq (needs root)"
 	@echo "make bench-quick  the same in two minutes"
-	@echo "make bench-hooks  what hooks cost (needs root)"
+	@echo "make bench-hooks  what hooks cost (needs root); bench-callouts: what native callouts cost"
 	@echo "make clean        remove what these made"
 
 # $(call packages,NAMES): Debian packages that are missing, when we may install them; otherwise what is missing is done without.
@@ -86,6 +86,10 @@ bench bench-quick: $(VENV)/.runs
 bench-hooks: $(VENV)/.runs
 	@benchmarks/setup.sh
 	@$(BIN)/python benchmarks/hooks.py
+
+bench-callouts: $(VENV)/.runs
+	@benchmarks/setup.sh
+	@$(BIN)/python benchmarks/callouts.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist benchmarks/build
