@@ -47,6 +47,8 @@ class HookTasks:
             Overdue: it takes longer than the implementation's deadline; it is cancelled.
             RuntimeError: the hook was cancelled from elsewhere, or cancelled itself.
         """
+        if implementation.deadline == math.inf and inspect.iscoroutine(begun):
+            return await _here(begun, implementation)
         loop = asyncio.get_running_loop()
         task = self._task(begun, implementation)
         over = loop.create_future()
@@ -101,6 +103,20 @@ class HookTasks:
         # Read, so that asyncio doesn't complain that nobody did.
         if not task.cancelled():
             task.exception()
+
+
+async def _here(begun: Awaitable[Any], implementation: Implementation) -> Any:
+    """Await what has all the time there is: nobody will leave it behind, and it needs no task of its own."""
+    token = CALLED.set(implementation)
+    try:
+        return await begun
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("the hook was cancelled") from None
+    finally:
+        CALLED.reset(token)
 
 
 async def _awaited(begun: Awaitable[Any]) -> Any:
