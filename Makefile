@@ -6,8 +6,9 @@ BIN    := $(VENV)/bin
 ONCE   ?=
 SHELL  := /bin/bash
 # Below the server: what has no input and output, and every branch of it a test.
-CORE   := constants errors codecs options packet parameters leases subnets explanation exchange serveroptions verdicts \
-          policies hookspecs serverspecs implementations hooktable registration shadows hooks addresses replies rules engine
+CORE   := constants errors codecs dnsnames records definitions formats locations spaces registry options packet parameters \
+          leases subnets explanation exchange serveroptions verdicts policies hookspecs serverspecs implementations \
+          hooktable registration shadows hooks addresses replies rules engine
 comma  := ,
 space  := $(subst ,, )
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Any, Final
 
-from aiodhcp.codecs import ClientFqdn, Route
 from aiodhcp.constants import BROADCAST_FLAG, INFINITE, MessageType, Op
-from aiodhcp.options import definition
+from aiodhcp.options import ClientFqdn, Route, SubOptions, definition
 from aiodhcp.packet import Packet
 
 __all__ = ["describe", "duration", "message_name", "printable"]
@@ -90,6 +89,8 @@ def _value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list):
         return ", ".join(map(_value, value)) or "(empty)"
+    if isinstance(value, SubOptions):
+        value = value.names()
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={_value(octets)}" for key, octets in value.items())
     if isinstance(value, Route):

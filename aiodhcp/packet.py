@@ -13,8 +13,9 @@ from typing import Any, Final
 import dpkt.dhcp
 
 from aiodhcp.constants import MAGIC_COOKIE, MAXIMUM_LENGTH, MINIMUM_LENGTH, MessageType
+from aiodhcp.definitions import Definitions, option_bytes
 from aiodhcp.errors import DecodeError
-from aiodhcp.options import Options
+from aiodhcp.options import STANDARD, Options
 
 __all__ = ["Packet", "encode_options", "option_bytes", "scan_options"]
 
@@ -80,13 +81,6 @@ def _scan_field(data: bytes, at: int, end: int, options: dict[int, bytes]) -> No
             options[code] = data[start:at]
 
 
-def option_bytes(code: int, value: bytes) -> bytes:
-    """One option on the wire; a value of more than 255 octets in pieces (RFC 3396 §6)."""
-    if len(value) <= 255:
-        return bytes((code, len(value))) + value
-    return b"".join(bytes((code, len(value[i : i + 255]))) + value[i : i + 255] for i in range(0, len(value), 255))
-
-
 def encode_options(
     options: Iterable[tuple[int, bytes]], room: int, *, file: bool = False, sname: bool = False
 ) -> tuple[bytes, bytes, bytes, list[int]]:
@@ -134,6 +128,7 @@ class Packet(dpkt.dhcp.DHCP):  # type: ignore[misc]
     ``htype`` and ``hlen`` are RFC 2131's names of two of them.
 
     Attributes:
+        definitions: which options have names and formats; those of a configuration in what a server is sent and sends.
         options: the options by name or code, typed on demand.
         raw: the bytes it was decoded from; empty for one made here. Edits don't change it.
         overload: option 52 as it came, which is not among the options: laying them out makes it anew.
@@ -142,6 +137,7 @@ class Packet(dpkt.dhcp.DHCP):  # type: ignore[misc]
         DecodeError: ``data`` is not a DHCP message; see ``scan_options``.
     """
 
+    definitions: Definitions = STANDARD
     options: Options
     raw: bytes
     overload: bytes
@@ -159,10 +155,12 @@ class Packet(dpkt.dhcp.DHCP):  # type: ignore[misc]
         self._arrived: tuple[Options, tuple[Any, ...]] | None = None
 
     @classmethod
-    def deferred(cls, raw: bytes) -> Packet:
+    def deferred(cls, raw: bytes, definitions: Definitions = STANDARD) -> Packet:
         """``Packet(raw)`` of octets that are known to be a DHCP message: decoded when something of it is looked at."""
         packet = _Deferred.__new__(_Deferred)
         packet.__dict__["raw"] = raw
+        if definitions is not STANDARD:
+            packet.__dict__["definitions"] = definitions
         return packet
 
     def unpack(self, buf: bytes) -> None:
@@ -173,7 +171,7 @@ class Packet(dpkt.dhcp.DHCP):  # type: ignore[misc]
         if self.hln > 16:
             raise DecodeError(f"hlen is {self.hln}: chaddr has 16 octets")
         self.raw = buf
-        self.options = Options(raw)
+        self.options = Options(raw, self.definitions)
         self.chaddr: bytes = bytes(self.chaddr)[: self.hln]
         self.overload = raw.pop(OVERLOAD, b"")
         for name, _ in _OVERLOADED.get(self.overload, ()):
@@ -311,6 +309,12 @@ class _Undecoded:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Packet, (self.raw,)
+
+    def __copy__(self) -> Packet:
+        return Packet.deferred(self.raw, self.definitions)
+
+    def __deepcopy__(self, memo: object) -> Packet:
+        return Packet.deferred(self.raw, self.definitions)
 
     @property
     def changed(self) -> bool:

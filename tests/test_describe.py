@@ -77,7 +77,7 @@ def test_describe_a_reply() -> None:
         ("ip-forwarding", False, "false"),
         ("rapid-commit", True, "true"),
         ("interface-mtu", 1500, "1500"),
-        ("relay-agent-information", {1: b"eth0", 2: b""}, "1=65:74:68:30, 2=(empty)"),
+        ("relay-agent-information", {1: b"eth0", 2: b""}, "circuit-id=65:74:68:30, remote-id=(empty)"),
         ("client-fqdn", ClientFqdn(FqdnFlag.S | FqdnFlag.E, 0, 0, "pc.example."), "pc.example. flags=0x05"),
         ("client-fqdn", ClientFqdn(0, 0, 0, ""), "flags=0x00"),
         ("user-class", [b"\1\2"], "01:02"),

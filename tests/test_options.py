@@ -14,10 +14,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aiodhcp import codecs
+from aiodhcp import codecs, dnsnames
 from aiodhcp.constants import MessageType
 from aiodhcp.errors import DecodeError
-from aiodhcp.options import ALIASES, OPTIONS, ClientFqdn, FqdnFlag, OptionDefinition, Options, Route, definition
+from aiodhcp.options import (
+    ALIASES,
+    OPTIONS,
+    ClientFqdn,
+    FqdnFlag,
+    OptionDefinition,
+    Options,
+    Route,
+    SubOptions,
+    definition,
+)
+from aiodhcp.spaces import ANY, RELAY_AGENT
 
 A = IPv4Address("10.0.0.1")
 B = IPv4Address("192.168.1.1")
@@ -26,6 +37,10 @@ A4, B4 = A.packed, B.packed
 E = FqdnFlag.E
 LONGEST_NAME = ".".join(["x" * 63, "y" * 63, "z" * 63, "w" * 61])  # 255 octets on the wire
 LONGEST_WIRE = b"\x3f" + b"x" * 63 + b"\x3f" + b"y" * 63 + b"\x3f" + b"z" * 63 + b"\x3d" + b"w" * 61 + b"\0"
+
+
+def relay(raw: dict[int, bytes]) -> SubOptions:
+    return SubOptions(raw, RELAY_AGENT)
 
 
 # ── values and their octets, both ways ──
@@ -66,8 +81,8 @@ BOTH_WAYS: list[tuple[int | str, Any, bytes]] = [
     ("client-fqdn", ClientFqdn(E, 0, 0, ""), b"\4\0\0"),
     ("client-fqdn", ClientFqdn(FqdnFlag.N, 0, 0, "pc.example"), b"\x08\0\0pc.example"),
     ("client-fqdn", ClientFqdn(FqdnFlag(0), 0, 0, ""), b"\0\0\0"),
-    ("relay-agent-information", {1: b"eth0/7", 2: b""}, b"\1\6eth0/7\2\0"),
-    ("relay-agent-information", {1: b"x" * 256}, b"\1\xff" + b"x" * 255 + b"\1\1x"),
+    ("relay-agent-information", relay({1: b"eth0/7", 2: b""}), b"\1\6eth0/7\2\0"),
+    ("relay-agent-information", relay({1: b"x" * 256}), b"\1\xff" + b"x" * 255 + b"\1\1x"),
     ("bcmcs-controller-names", ["a.example", "b.example"], b"\1a\7example\0\1b\7example\0"),
     ("client-system-architecture", [0, 7], b"\0\0\0\7"),
     ("auto-config", 1, b"\1"),
@@ -91,8 +106,8 @@ BOTH_WAYS: list[tuple[int | str, Any, bytes]] = [
         [Route(IPv4Network("10.198.122.47/32"), A), Route(IPv4Network("10.0.0.0/8"), B)],
         b"\x20\x0a\xc6\x7a\x2f" + A4 + b"\x08\x0a" + B4,
     ),
-    ("vendor-class", {4491: b"\3abc"}, b"\0\0\x11\x8b\4\3abc"),
-    ("vendor-options", {9: b"", 2**32 - 1: b"\1\1x"}, b"\0\0\0\x09\0\xff\xff\xff\xff\3\1\1x"),
+    ("vendor-class", {4491: [b"abc"]}, b"\0\0\x11\x8b\4\3abc"),
+    ("vendor-options", {9: b"", 2**32 - 1: SubOptions({1: b"x"}, ANY)}, b"\0\0\0\x09\0\xff\xff\xff\xff\3\1\1x"),
     ("lost-server", "lost.example", b"\4lost\7example\0"),
     ("tftp-server-address", [A, B], A4 + B4),
     ("pxelinux-reboottime", 30, b"\0\0\0\x1e"),
@@ -164,7 +179,7 @@ def test_encodes_also(option: str, value: Any, wire: bytes) -> None:
         ("user-class", b"\2ab\0", [b"\2ab\0"]),
         ("client-fqdn", b"\4\0\0\0", ClientFqdn(E, 0, 0, "")),
         ("client-fqdn", b"\0\0\0pc\0", ClientFqdn(0, 0, 0, "pc")),
-        ("relay-agent-information", b"\1\1a\2\1c\1\1b", {1: b"ab", 2: b"c"}),
+        ("relay-agent-information", b"\1\1a\2\1c\1\1b", relay({1: b"ab", 2: b"c"})),
         ("classless-static-routes", b"\x08\x0a" + A4, [Route(IPv4Network("10.0.0.0/8"), A)]),
         ("classless-static-routes", b"\x09\x0a\xff" + A4, [Route(IPv4Network("10.128.0.0/9"), A)]),
         ("domain-search", b"\1a\0\xc0\0\xc0\3", ["a", "a", "a"]),  # a pointer to a name that is a pointer
@@ -248,14 +263,14 @@ def test_long_octets_are_cut_in_the_message() -> None:
 
 def test_a_long_chain_of_pointers_is_followed_once() -> None:
     wire = b"\1a\0\xc0\0" + b"".join((0xC000 | at - 2).to_bytes(2) for at in range(5, 0x3FFF, 2))
-    assert codecs.DOMAINS.decode(wire) == ["a"] * 8191
+    assert dnsnames.DOMAINS.decode(wire) == ["a"] * 8191
 
 
 def test_names_beyond_the_reach_of_a_pointer_are_not_pointed_at() -> None:
     names = [f"n{number}" for number in range(4000)] + ["last", "last"]
-    wire = codecs.DOMAINS.encode(names)
+    wire = dnsnames.DOMAINS.encode(names)
     assert wire.endswith(b"\4last\0\4last\0")
-    assert codecs.DOMAINS.decode(wire) == names
+    assert dnsnames.DOMAINS.decode(wire) == names
 
 
 # ── values that can't be written ──
@@ -322,9 +337,15 @@ HUGE = 10**5000  # more digits than Python cares to print
         ("client-fqdn", (0, 0, 0, None), "expected text without NUL, given None"),
         ("relay-agent-information", {}, "expected table of sub-options, given {}"),
         ("relay-agent-information", b"\1\1a", "expected table of sub-options, given "),
-        ("relay-agent-information", {256: b""}, r"expected integer 0\.\.255, given 256"),
-        ("relay-agent-information", {"circuit": b""}, r"expected integer 0\.\.255, given 'circuit'"),
-        ("relay-agent-information", {1: 1}, "expected octets: bytes, or hex digits"),
+        ("relay-agent-information", {256: b""}, r"expected an option's name or a code in 0\.\.255, given 256"),
+        ("relay-agent-information", {"circuit": b""}, "no option is called 'circuit'; did you mean circuit-id"),
+        (
+            "relay-agent-information",
+            {"link-selection": "x"},
+            r"option 5 \(link-selection\): expected address, given 'x'",
+        ),
+        ("relay-agent-information", {1: b"a", "circuit-id": b"a"}, "'circuit-id' is there twice"),
+        ("relay-agent-information", {1: 1}, r"option 1 \(circuit-id\): expected octets: bytes, or hex digits"),
         ("domain-search", [], "expected domain names, given"),
         ("domain-search", "", "expected domain name of at most 253 characters, each label 1..63, given ''"),
         ("domain-search", ["."], "expected domain name of at most 253 characters"),
@@ -409,9 +430,9 @@ def test_any_value_encodes_or_raises_and_what_encodes_decodes(known: OptionDefin
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "example", "x" * 63]), min_size=1, max_size=3), min_size=1))
 def test_any_domain_names_come_back(labels: list[list[str]]) -> None:
     names = [".".join(name) for name in labels]
-    compressed = codecs.DOMAINS.encode(names)
-    plain = codecs.DOMAINS_UNCOMPRESSED.encode(names)
-    assert codecs.DOMAINS.decode(compressed) == codecs.DOMAINS.decode(plain) == names
+    compressed = dnsnames.DOMAINS.encode(names)
+    plain = dnsnames.DOMAINS_UNCOMPRESSED.encode(names)
+    assert dnsnames.DOMAINS.decode(compressed) == dnsnames.DOMAINS.decode(plain) == names
     assert len(compressed) <= len(plain)
 
 

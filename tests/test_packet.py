@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 
 from aiodhcp.constants import MAGIC_COOKIE, MessageType
 from aiodhcp.errors import DecodeError
-from aiodhcp.options import Options
+from aiodhcp.formats import NetworkInterface, Uuid
+from aiodhcp.options import Options, SubOptions
 from aiodhcp.packet import Packet, encode_options, option_bytes, scan_options
+from aiodhcp.spaces import RELAY_AGENT
 
 FIELDS = ("op", "hrd", "hln", "hops", "xid", "secs", "flags", "ciaddr", "yiaddr", "siaddr", "giaddr", "chaddr")
 LAYOUT = struct.Struct("!4BIHH4I16s64s128s4s")
@@ -174,9 +176,9 @@ FRAMES = [
             "message-type": MessageType.DISCOVER,
             "parameter-request-list": [1, 2, 3, 5, 6, 11, 12, 13, 15, 16, 17, 18, 43, 54, 60, 67, *range(128, 136)],
             "maximum-message-size": 1260,
-            "client-uuid": bytes.fromhex("0044454c4c000110108020b2c04f303230"),
+            "client-uuid": Uuid(0, bytes.fromhex("44454c4c000110108020b2c04f303230")),
             "client-system-architecture": [0],
-            "client-ndi": b"\1\2\1",
+            "client-ndi": NetworkInterface(1, 2, 1),
             "vendor-class-identifier": "PXEClient:Arch:00000:UNDI:002001",
         },
         id="pxe",
@@ -191,7 +193,7 @@ FRAMES = [
             "server-identifier": IPv4Address("192.0.2.2"),
             "client-fqdn": (0, 0, 0, "pc-17"),
             "option-224": b"\xde\xad",
-            "relay-agent-information": {1: b"v100", 2: b"\0\7"},
+            "relay-agent-information": SubOptions({1: b"v100", 2: b"\0\7"}, RELAY_AGENT),
         },
         id="relayed",
     ),

@@ -20,6 +20,7 @@ def said_of(exchange: Exchange, snooping: bool) -> dict[int, bytes]:
     if exchange.giaddr or not snooping or exchange.packet is None:
         return exchange.relay_agent
     try:
-        return dict(exchange.packet.options.get("relay-agent-information", {}))
+        said = exchange.packet.options.get("relay-agent-information")
     except DecodeError:
         return {}
+    return dict(said.raw) if said else {}
