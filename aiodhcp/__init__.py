@@ -18,10 +18,11 @@ from aiodhcp.explanation import Fact
 from aiodhcp.hooks import Hooks
 from aiodhcp.implementations import HookMetrics
 from aiodhcp.leases import NEVER, Lease, LeaseState, LeaseTable
-from aiodhcp.options import Options
+from aiodhcp.options import STANDARD_OPTIONS, Definitions, OptionDefinition, Options, Space, SubOptions
 from aiodhcp.packet import Packet
 from aiodhcp.parameters import Parameters
 from aiodhcp.policies import Policy, hookimpl
+from aiodhcp.records import codec_of
 from aiodhcp.registration import Plugin
 from aiodhcp.server import DhcpServer, Health
 from aiodhcp.serveroptions import ServerOptions
@@ -41,6 +42,7 @@ __version__ = "0.1.0"
 __all__ = [
     "INFINITE",
     "NEVER",
+    "STANDARD_OPTIONS",
     "AddressKind",
     "AddressProblem",
     "AiodhcpError",
@@ -52,6 +54,7 @@ __all__ = [
     "ControlCode",
     "Datagram",
     "DecodeError",
+    "Definitions",
     "DhcpServer",
     "Drop",
     "DropReason",
@@ -70,6 +73,7 @@ __all__ = [
     "MemoryTransport",
     "MessageType",
     "Nak",
+    "OptionDefinition",
     "Options",
     "Packet",
     "Parameters",
@@ -81,13 +85,16 @@ __all__ = [
     "ServerOptions",
     "Settings",
     "ShadowNote",
+    "Space",
     "SqliteStore",
     "Store",
     "StoreError",
+    "SubOptions",
     "Subnet",
     "Transport",
     "UdpTransport",
     "Use",
+    "codec_of",
     "hookimpl",
     "load_config",
     "message_name",

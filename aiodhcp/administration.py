@@ -322,8 +322,8 @@ def explain(
         return
     if control is not None:
         fail("--control goes with --live", 2)
-    client = _client(octets, relay, interface, option or [], message, address)
     settings = load_settings(config, "--live and --control")
+    client = _client(octets, relay, interface, _sent(option or [], settings), message, address)
     exchange, facts = _run(what_if(settings, client))
     if as_json:
         print(json.dumps({**explained(exchange), "facts": facts}))
@@ -332,26 +332,36 @@ def explain(
 
 
 def _client(
-    octets: bytes, relay: str | None, interface: str | None, options: list[str], message: str, address: str | None
+    octets: bytes,
+    relay: str | None,
+    interface: str | None,
+    options: dict[int, bytes],
+    message: str,
+    address: str | None,
 ) -> Client:
     kinds = {"discover": MessageType.DISCOVER, "request": MessageType.REQUEST}
     if message.lower() not in kinds:
         fail(f"--message: expected discover or request, got {message!r}", 2)
-    sent: dict[int, bytes] = {}
-    for each in options:
-        name, equals, value = each.partition("=")
-        if not equals:
-            fail(f"--option: expected name=value, got {each!r}", 2)
-        code, value_octets = _given("--option", lambda pair: option_octets(*pair), (name, value))
-        sent[code] = value_octets
     return Client(
         octets,
         kinds[message.lower()],
         _given("--address", lambda text: int(IPv4Address(text)), address) if address else 0,
         _given("--relay", lambda text: int(IPv4Address(text)), relay) if relay else 0,
         interface or "",
-        sent,
+        options,
     )
+
+
+def _sent(options: list[str], settings: Settings) -> dict[int, bytes]:
+    sent: dict[int, bytes] = {}
+    for each in options:
+        name, equals, value = each.partition("=")
+        if not equals:
+            fail(f"--option: expected name=value, got {each!r}", 2)
+        given = (name, value, settings.definitions())
+        code, value_octets = _given("--option", lambda given: option_octets(*given), given)
+        sent[code] = value_octets
+    return sent
 
 
 def _given(option: str, parse: Callable[[Any], T], value: object) -> T:

@@ -25,10 +25,11 @@ from pydantic import (
 )
 
 from aiodhcp.config_errors import Problem, Refusal, Source, problems, read_toml
+from aiodhcp.config_options import AlwaysSend, NeverSend, OptionTables, OptionValues, Table, context
 from aiodhcp.config_values import Address, Duration, Network, Range, Seconds, parse_duration, parse_seconds
 from aiodhcp.constants import SERVER_PORT
 from aiodhcp.hooks import Hooks
-from aiodhcp.parameters import Parameters, encode_settings
+from aiodhcp.parameters import Parameters
 from aiodhcp.plugins import PluginLoader
 from aiodhcp.policies import OnFailure, Policy
 from aiodhcp.registration import Plugin
@@ -43,11 +44,6 @@ __all__ = ["Settings", "load_config", "parse_duration", "parse_seconds"]
 
 SLOW_PLUGINS: Final = frozenset({"callouts"})
 """Entry points whose plugins are made in a thread at a reload."""
-
-
-def _options(value: dict[str, Any]) -> dict[str, Any]:
-    encode_settings(value)
-    return value
 
 
 def _control(value: object) -> object:
@@ -67,25 +63,12 @@ def _table_of(key: str, value: object) -> object:
     return value
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-        populate_by_name=True,
-        arbitrary_types_allowed=True,
-        hide_input_in_errors=True,
-    )
-
-
-class ParametersTable(_Table):
+class ParametersTable(Table):
     """What a client may be told: these keys stand at the top, in ``[[class]]``, ``[[subnet]]``, a pool and
     ``[[subnet.reservation]]``; the more specific wins.
     """
 
-    options: Annotated[dict[str, Any], AfterValidator(_options)] = Field(
-        default_factory=dict, description="options by their names, or 'option-NNN'"
-    )
+    options: OptionValues = Field(default_factory=dict, description="options by their names, or 'option-NNN'")
     lease_time: Duration | None = Field(None, description="how long a lease lasts (12h)")
     min_lease_time: Duration | None = Field(None, description="the least a client may ask for (60s)")
     max_lease_time: Duration | None = Field(None, description="the most a client may ask for (lease-time)")
@@ -94,6 +77,10 @@ class ParametersTable(_Table):
     next_server: Address | None = Field(None, description="siaddr: the TFTP server")
     server_name: str | None = Field(None, description="sname")
     boot_file: str | None = Field(None, description="file: the boot file's name")
+    always_send: AlwaysSend = Field(
+        default_factory=list, description="options that a client gets without asking for them"
+    )
+    never_send: NeverSend = Field(default_factory=list, description="options that it doesn't get")
 
     def parameters(self) -> Parameters:
         """As the engine takes them."""
@@ -185,7 +172,7 @@ class SubnetTable(ParametersTable):
         return self
 
 
-class PluginTable(_Table):
+class PluginTable(Table):
     """An element of ``plugins``: a name as a string, or a table."""
 
     use: str = Field(description="a file, an entry point or a module, with :object")
@@ -209,14 +196,14 @@ class PluginTable(_Table):
         return Policy(**{each.name: getattr(self, each.name) for each in fields(Policy)})
 
 
-class StoreTable(_Table):
+class StoreTable(Table):
     """``[store]``."""
 
     type: Literal["sqlite", "memory"] = "sqlite"
     path: Path | None = Field(None, description="the SQLite file; a relative path starts at the configuration file")
 
 
-class TransportTable(_Table):
+class TransportTable(Table):
     """``[transport]``."""
 
     type: Literal["ethernet", "udp", "relay"] = Field(
@@ -240,8 +227,10 @@ def _logging_level(level: str) -> str:
     return level.lower()
 
 
-class Settings(ParametersTable):
+class Settings(OptionTables, ParametersTable):
     """A whole configuration file, and what to make of it."""
+
+    model_config = ConfigDict(extra="forbid")
 
     interfaces: list[str] = Field(default_factory=list, description="where to serve (transport ethernet)")
     authoritative: bool = Field(False, description="refuse clients that are unknown, instead of keeping silent")
@@ -275,6 +264,7 @@ class Settings(ParametersTable):
             self.offer_time,
             self.decline_time,
             self.bootp,
+            self.definitions(),
         )
 
     @model_validator(mode="after")
@@ -390,10 +380,13 @@ class Settings(ParametersTable):
 
     @classmethod
     def _from(cls, table: Mapping[str, Any], source: Source) -> Settings:
+        model: type[BaseModel] = OptionTables
         try:
-            settings = cls.model_validate(table)
+            definitions = OptionTables.model_validate(table).definitions()
+            model = cls
+            settings = cls.model_validate(table, context=context(definitions))
         except ValidationError as error:
-            raise source.error(problems(error, cls)) from None
+            raise source.error(problems(error, model)) from None
         settings._source = source
         return settings
 

@@ -175,7 +175,7 @@ def _value_problem(where: Where, words: str, model: type[BaseModel]) -> Problem:
         int(number) if number else name.replace("_", "-") for name, number in _STEP.findall(prefix[1])
     ]
     first = prefix[1].partition(".")[0].partition("[")[0]
-    if where and where[-1] == first:
+    if where and where[-1] in (first, first.replace("_", "-")):
         del steps[0]
     else:
         # The objects that tables become call them by Python's names, and lists in the plural. What begins with any

@@ -8,16 +8,28 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
 from aiodhcp.codecs import OPAQUE, Codec, expected, octets_of, unreadable
 from aiodhcp.errors import DecodeError
+from aiodhcp.records import by_enterprise
 
-__all__ = ["Definitions", "OptionDefinition", "SubOptions", "option_bytes", "sub_options"]
+__all__ = [
+    "ANY",
+    "Definitions",
+    "OptionDefinition",
+    "Space",
+    "SubOptions",
+    "option_bytes",
+    "sub_options",
+    "vendor_options",
+]
 
 PAD, END = 0, 255
+VENDOR_ENCAPSULATED, VENDOR_OPTIONS = 43, 125
+_NAME: Final = re.compile(r"(?!option-\d+$)[a-z0-9-]*[a-z][a-z0-9-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,45 @@ class OptionDefinition:
     source: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Options of a vendor, under a name of their own.
+
+    Attributes:
+        name: what the configuration calls it.
+        carrier: the code of the option that they are inside of: 43, 125, or another one.
+        enterprise: whose they are in option 125; None elsewhere.
+        codec: reads and writes them: a table by name, read as ``SubOptions``.
+    """
+
+    name: str
+    carrier: int
+    enterprise: int | None
+    codec: Codec
+
+    def decode(self, octets: bytes) -> SubOptions:
+        """What the octets of such options say.
+
+        Raises:
+            DecodeError: they are no such options.
+        """
+        found: SubOptions = self.codec.decode(octets)
+        return found
+
+    def encode(self, table: Mapping[Any, Any]) -> bytes:
+        """The reverse, from a table by name or code.
+
+        Raises:
+            ValueError: an option is not called so, or can't have that value.
+        """
+        return self.codec.encode(table)
+
+    def carried(self, table: Mapping[Any, Any]) -> bytes:
+        """The octets of the option that carries them; raises as ``encode`` does."""
+        octets = self.encode(table)
+        return octets if self.enterprise is None else _ENTERPRISES.encode({self.enterprise: octets})
+
+
 class Definitions:
     """The options of a space. It doesn't change.
 
@@ -44,22 +95,26 @@ class Definitions:
         known: those whose name and format are known; any other is ``option-<code>``, of octets.
         aliases: further names → code.
         codes: those that an option may have.
+        spaces: those inside of options, which have a name of their own.
 
     Attributes:
         by_code: the known ones.
         aliases: as given.
+        spaces: by name.
     """
 
-    __slots__ = ("_codes", "_names", "aliases", "by_code")
+    __slots__ = ("_codes", "_names", "aliases", "by_code", "spaces")
 
     def __init__(
         self,
         known: Iterable[OptionDefinition],
         aliases: Mapping[str, int] | None = None,
         codes: range = range(PAD + 1, END),
+        spaces: Iterable[Space] = (),
     ) -> None:
         self.by_code: Final[Mapping[int, OptionDefinition]] = MappingProxyType({each.code: each for each in known})
         self.aliases: Final[Mapping[str, int]] = MappingProxyType(dict(aliases or {}))
+        self.spaces: Final[Mapping[str, Space]] = MappingProxyType({each.name: each for each in spaces})
         self._codes = codes
         self._names = {**self.aliases, **{each.name: each.code for each in self.by_code.values()}}
 
@@ -69,10 +124,52 @@ class Definitions:
     def __deepcopy__(self, memo: object) -> Definitions:
         return self
 
-    @property
-    def names(self) -> Iterable[str]:
-        """All names, aliases too."""
-        return self._names.keys()
+    def with_option(self, known: OptionDefinition) -> Definitions:
+        """These and one more, which may take the place of one whose format is not known.
+
+        Raises:
+            ValueError: its name is taken, or can't be one, or its code is taken or out of range; the message begins
+                with ``name`` or ``code``.
+        """
+        self._check_name(known.name)
+        if known.code not in self._codes:
+            raise ValueError(f"code: expected {self._codes[0]} to {self._codes[-1]}, got {known.code}")
+        if self.of(known.code).codec is not OPAQUE:
+            raise ValueError(f"code: option {known.code} is {self.of(known.code).name!r} already")
+        return self._with(known, self.spaces.values())
+
+    def with_space(self, name: str, options: Definitions, enterprise: int | None = None) -> Definitions:
+        """These, and options of a vendor, inside of option 43 or, with an enterprise number, of option 125.
+
+        Raises:
+            ValueError: its name is taken, or can't be one, or the enterprise has one already; the message begins
+                with ``name`` or ``enterprise``.
+        """
+        self._check_name(name)
+        if enterprise is None:
+            codec = sub_options(options, f"options of {name}", padded=True)
+            return self._with(None, [*self.spaces.values(), Space(name, VENDOR_ENCAPSULATED, None, codec)])
+        for each in self.spaces.values():
+            if each.enterprise == enterprise:
+                raise ValueError(f"enterprise: {enterprise} is that of {each.name!r} already")
+        spaces = [
+            *self.spaces.values(),
+            Space(name, VENDOR_OPTIONS, enterprise, sub_options(options, f"options of {name}")),
+        ]
+        vendors = replace(self.of(VENDOR_OPTIONS), codec=vendor_options(spaces))
+        return self._with(vendors, spaces)
+
+    def _with(self, known: OptionDefinition | None, spaces: Iterable[Space]) -> Definitions:
+        by_code = dict(self.by_code)
+        if known is not None:
+            by_code[known.code] = known
+        return Definitions(by_code.values(), self.aliases, self._codes, spaces)
+
+    def _check_name(self, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"name: expected lower-case letters, digits and hyphens, got {name!r}")
+        if name in self._names or name in self.spaces:
+            raise ValueError(f"name: {name!r} is taken")
 
     def of(self, code: int) -> OptionDefinition:
         """The definition of an option that a packet has, whatever its code."""
@@ -248,6 +345,17 @@ def sub_options(definitions: Definitions, name: str = "sub-options", *, padded: 
         return b"".join([option_bytes(code, octets) for code, octets in raw.items()])
 
     return Codec(name, decode, encode)
+
+
+ANY: Final = Definitions((), codes=range(256))
+"""A space of which nothing is known."""
+_ENTERPRISES: Final = by_enterprise("enterprise numbers and their octets", OPAQUE)
+
+
+def vendor_options(spaces: Iterable[Space] = ()) -> Codec:
+    """The codec of option 125 (RFC 3925 §4), with the options of each vendor that has a space."""
+    special = {each.enterprise: each.codec for each in spaces if each.enterprise is not None}
+    return by_enterprise("enterprise numbers and their options", sub_options(ANY), special)
 
 
 def _octets(value: Any) -> Any:

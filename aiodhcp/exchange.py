@@ -123,6 +123,7 @@ class Exchange:
         refusal: a plugin's words for the client that it refuses; empty where none does.
         reply_type: OFFER, ACK or NAK, ``BOOTP_REPLY`` for a BOOTP client; 0 when there is no reply.
         yiaddr, lease_time: what the reply says, as integers; 0 when it doesn't.
+        left_out: codes of the options that the reply has no room for.
         problem, problem_address: what ``dhcp_address_del`` is told.
         kind: what ``dhcp_address_offer`` is told.
         reason, why: why it was dropped, as a code and in words; None and empty when it was not. A packet that a
@@ -161,6 +162,7 @@ class Exchange:
         "lease_after",
         "lease_before",
         "lease_time",
+        "left_out",
         "looked_up",
         "message_type",
         "now",
@@ -210,6 +212,7 @@ class Exchange:
         self.changes: list[Lease] | None = None
         self.reply_type = self.yiaddr = self.lease_time = 0
         self.reply_data = b""
+        self.left_out: tuple[int, ...] = ()
         self.problem: AddressProblem | None = None
         self.problem_address = 0
         self.kind: AddressKind | None = None
@@ -234,12 +237,13 @@ class Exchange:
         packet = self._packet
         if packet is None:
             if self.client:
-                packet = Packet.deferred(self.datagram.data)
+                packet = Packet.deferred(self.datagram.data, self.config.definitions)
             else:
                 try:
                     packet = Packet(self.datagram.data)
                 except DecodeError:
                     return None
+                packet.options.definitions = self.config.definitions
             self._packet = packet
         return packet
 
@@ -257,7 +261,7 @@ class Exchange:
     def reply(self) -> Packet | None:
         """The reply, decoded when first asked for; None while there is none. A plugin may put another in its place."""
         if self._reply is None and self.reply_data:
-            self._reply = Packet.deferred(self.reply_data)
+            self._reply = Packet.deferred(self.reply_data, self.config.definitions)
         return self._reply
 
     @reply.setter

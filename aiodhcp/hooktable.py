@@ -63,7 +63,7 @@ def _dotted(attribute: str) -> Getter:
 
 
 def _server_options(exchange: Exchange) -> ServerOptions:
-    return ServerOptions(exchange.received, exchange.htype, exchange.chaddr)
+    return ServerOptions(exchange.received, exchange.htype, exchange.chaddr, exchange.config.definitions)
 
 
 _PACKET: Final = attrgetter("packet")

@@ -8,21 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from aiodhcp.definitions import Definitions, OptionDefinition, SubOptions
+from aiodhcp.definitions import Definitions, OptionDefinition, Space, SubOptions
 from aiodhcp.dnsnames import ClientFqdn, FqdnFlag
 from aiodhcp.formats import Route
-from aiodhcp.registry import ALIASES, OPTIONS, STANDARD, definition
+from aiodhcp.registry import ALIASES, OPTIONS, STANDARD_OPTIONS, definition
 
 __all__ = [
     "ALIASES",
     "OPTIONS",
-    "STANDARD",
+    "STANDARD_OPTIONS",
     "ClientFqdn",
     "Definitions",
     "FqdnFlag",
     "OptionDefinition",
     "Options",
     "Route",
+    "Space",
     "SubOptions",
     "definition",
 ]
@@ -52,7 +53,7 @@ class Options(MutableMapping[int, Any]):
 
     __slots__ = ("changed", "definitions", "raw")
 
-    def __init__(self, raw: dict[int, bytes] | None = None, definitions: Definitions = STANDARD) -> None:
+    def __init__(self, raw: dict[int, bytes] | None = None, definitions: Definitions = STANDARD_OPTIONS) -> None:
         self.raw: dict[int, bytes] = {} if raw is None else raw
         self.definitions = definitions
         self.changed = False
@@ -118,7 +119,7 @@ class Options(MutableMapping[int, Any]):
         return _unpickled(dict(self.raw), self.changed, self.definitions)
 
 
-def _unpickled(raw: dict[int, bytes], changed: bool, definitions: Definitions = STANDARD) -> Options:
+def _unpickled(raw: dict[int, bytes], changed: bool, definitions: Definitions = STANDARD_OPTIONS) -> Options:
     options = Options(raw, definitions)
     options.changed = changed
     return options

@@ -15,7 +15,7 @@ import dpkt.dhcp
 from aiodhcp.constants import MAGIC_COOKIE, MAXIMUM_LENGTH, MINIMUM_LENGTH, MessageType
 from aiodhcp.definitions import Definitions, option_bytes
 from aiodhcp.errors import DecodeError
-from aiodhcp.options import STANDARD, Options
+from aiodhcp.options import STANDARD_OPTIONS, Options
 
 __all__ = ["Packet", "encode_options", "option_bytes", "scan_options"]
 
@@ -137,7 +137,7 @@ class Packet(dpkt.dhcp.DHCP):  # type: ignore[misc]
         DecodeError: ``data`` is not a DHCP message; see ``scan_options``.
     """
 
-    definitions: Definitions = STANDARD
+    definitions: Definitions = STANDARD_OPTIONS
     options: Options
     raw: bytes
     overload: bytes
@@ -155,11 +155,11 @@ class Packet(dpkt.dhcp.DHCP):  # type: ignore[misc]
         self._arrived: tuple[Options, tuple[Any, ...]] | None = None
 
     @classmethod
-    def deferred(cls, raw: bytes, definitions: Definitions = STANDARD) -> Packet:
+    def deferred(cls, raw: bytes, definitions: Definitions = STANDARD_OPTIONS) -> Packet:
         """``Packet(raw)`` of octets that are known to be a DHCP message: decoded when something of it is looked at."""
         packet = _Deferred.__new__(_Deferred)
         packet.__dict__["raw"] = raw
-        if definitions is not STANDARD:
+        if definitions is not STANDARD_OPTIONS:
             packet.__dict__["definitions"] = definitions
         return packet
 

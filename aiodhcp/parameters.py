@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import InitVar, dataclass, field, fields
 from ipaddress import IPv4Address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from aiodhcp.codecs import octets_of
 from aiodhcp.constants import INFINITE
-from aiodhcp.options import Options, definition
+from aiodhcp.options import STANDARD_OPTIONS, Definitions
 
-__all__ = ["NOTHING_SAID", "AddressLike", "Parameters", "address_number", "encode_settings"]
+__all__ = ["NOTHING_SAID", "AddressLike", "Parameters", "address_number", "encode_settings", "option_codes"]
 
 AddressLike: TypeAlias = int | str | IPv4Address
 """An IPv4 address as it may be given: a number, dotted, or an object."""
@@ -32,6 +33,10 @@ ENGINE_OPTIONS: Final = {
 """Options that the protocol owns: configuring them as options is an error, and the value says what to do instead."""
 
 
+MAY_BE_LEFT_OUT: Final = (58, 59)
+"""Those of them that a reply can do without."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """What a client may be told, at any level: server, class, subnet, pool, reservation. None: not said here.
@@ -44,6 +49,10 @@ class Parameters:
         next_server: ``siaddr``, the TFTP server, as an integer or a dotted string.
         server_name: ``sname``, at most 63 octets.
         boot_file: ``file``, at most 127 octets.
+        always_send: options that a client gets also if it doesn't ask for them, by code or name. Kept as codes.
+        never_send: options that it doesn't get even if it asks for them, by code or name. Kept as codes. Of each
+            option the most specific list that has it counts.
+        definitions: which names there are; the standard ones where a configuration has none of its own. Not kept.
 
     Raises:
         ValueError: a value is out of range; the message starts with the name of the parameter.
@@ -58,6 +67,9 @@ class Parameters:
     next_server: int | None = None
     server_name: str | None = None
     boot_file: str | None = None
+    always_send: tuple[int, ...] = ()
+    never_send: tuple[int, ...] = ()
+    definitions: InitVar[Definitions] = STANDARD_OPTIONS
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
 
@@ -72,10 +84,18 @@ class Parameters:
             next_server: AddressLike | None = None,
             server_name: str | None = None,
             boot_file: str | None = None,
+            always_send: Iterable[int | str] = (),
+            never_send: Iterable[int | str] = (),
+            definitions: Definitions = STANDARD_OPTIONS,
         ) -> None: ...
 
-    def __post_init__(self) -> None:
-        _set(self, "options", MappingProxyType(encode_settings(self.options)))
+    def __post_init__(self, definitions: Definitions) -> None:
+        _set(self, "options", MappingProxyType(encode_settings(self.options, definitions)))
+        _set(self, "always_send", option_codes("always_send", self.always_send, definitions))
+        _set(self, "never_send", option_codes("never_send", self.never_send, definitions, MAY_BE_LEFT_OUT))
+        for code in self.never_send:
+            if code in self.always_send:
+                raise ValueError(f"never_send: {definitions.of(code).name!r} is in always-send, too")
         for name in ("lease_time", "min_lease_time", "max_lease_time", "renewal_time", "rebinding_time"):
             seconds = getattr(self, name)
             if seconds is not None and not (isinstance(seconds, int) and 1 <= seconds <= INFINITE):
@@ -101,28 +121,86 @@ class Parameters:
             value = getattr(specific, each.name)
             said[each.name] = getattr(self, each.name) if value is None else value
         said["options"] = {**self.options, **specific.options}
+        said["always_send"] = [code for code in self.always_send if code not in specific.never_send]
+        said["always_send"] += specific.always_send
+        said["never_send"] = [code for code in self.never_send if code not in specific.always_send]
+        said["never_send"] += specific.never_send
         if (said["min_lease_time"] or 1) > (said["max_lease_time"] or INFINITE):
             # Each limit is right where it was said: the less specific one gives way.
             said["max_lease_time" if specific.max_lease_time is None else "min_lease_time"] = None
         return Parameters(**said)
 
 
-def encode_settings(options: Mapping[int, Any] | Mapping[str, Any]) -> dict[int, bytes]:
+def encode_settings(
+    options: Mapping[int, Any] | Mapping[str, Any], definitions: Definitions = STANDARD_OPTIONS
+) -> dict[int, bytes]:
     """Configured options as octets by code.
 
+    Args:
+        options: values by code or name; ``"hex:01:02"`` are the octets of any option. The name of a space has a table
+            of its options.
+        definitions: which names there are.
+
     Raises:
-        ValueError: an unknown name, a value that the option can't have, an option that is not for configuring.
+        ValueError: an unknown name, a value that the option can't have, an option that is there twice or is not for
+            configuring; the message begins with ``options.`` and the name.
     """
-    encoded = Options()
+    encoded: dict[int, bytes] = {}
+    enterprises: set[int] = set()
     for option, value in options.items():
         try:
-            encoded[option] = value
+            space = definitions.spaces.get(option.replace("_", "-")) if isinstance(option, str) else None
+            given = _with_octets(value)
+            code, octets = definitions.encode(option, given) if space is None else (space.carrier, space.carried(given))
         except ValueError as error:
             raise ValueError(f"options.{option}: {error}") from None
-        code = definition(option).code
         if code in ENGINE_OPTIONS:
             raise ValueError(f"options.{option}: can't be set as an option: {ENGINE_OPTIONS[code]}")
-    return encoded.raw
+        of_enterprise = space is not None and space.enterprise is not None
+        if code in encoded and not (of_enterprise and code in enterprises):
+            raise ValueError(f"options.{option}: option {code} is set already")
+        if of_enterprise:
+            enterprises.add(code)
+        encoded[code] = encoded.get(code, b"") + octets
+    return encoded
+
+
+def _with_octets(value: Any) -> Any:
+    """A value whose ``"hex:01:02"`` are octets, also inside of tables."""
+    if isinstance(value, str) and value.startswith("hex:"):
+        return octets_of(value.removeprefix("hex:"))
+    if isinstance(value, dict):
+        return {key: _with_octets(each) for key, each in value.items()}
+    return value
+
+
+def option_codes(
+    parameter: str, options: Iterable[int | str], definitions: Definitions, allowed: tuple[int, ...] = ()
+) -> tuple[int, ...]:
+    """The codes of options, each once, in their order; the name of a space is the option that carries it.
+
+    Args:
+        parameter: its name, for error messages.
+        options: codes or names.
+        definitions: which names there are.
+        allowed: options that may be named although the protocol owns them.
+
+    Raises:
+        ValueError: no option is called so, or the protocol owns it.
+    """
+    if isinstance(options, str):
+        raise ValueError(f"{parameter}: expected a list of options, got {options!r}")  # noqa: TRY004 - a value, too
+    codes: dict[int, None] = {}
+    for at, option in enumerate(options):
+        space = definitions.spaces.get(option.replace("_", "-")) if isinstance(option, str) else None
+        try:
+            code = definitions.find(option).code if space is None else space.carrier
+        except ValueError as error:
+            raise ValueError(f"{parameter}[{at}]: {error}") from None
+        if code in ENGINE_OPTIONS and code not in allowed:
+            raise ValueError(f"{parameter}[{at}]: {option!r} is not for configuring: {ENGINE_OPTIONS[code]}")
+        codes[code] = None
+    return tuple(codes)
 
 
 def _set(instance: object, name: str, value: object) -> None:

@@ -29,8 +29,9 @@ from aiodhcp.codecs import (
     unreadable,
 )
 from aiodhcp.dnsnames import DOMAIN, DOMAINS_UNCOMPRESSED
+from aiodhcp.errors import DecodeError
 
-__all__ = ["TYPES", "codec_of", "fields_of", "record", "record_of", "sized_items"]
+__all__ = ["TYPES", "by_enterprise", "codec_of", "fields_of", "record", "record_of", "sized_items"]
 
 TYPES: Final[Mapping[str, Codec]] = MappingProxyType(
     {
@@ -143,6 +144,58 @@ def sized_items(name: str, item: Codec, width: int, least: int = 1) -> Codec:
         return wire
 
     return Codec(name, decode, encode)
+
+
+def by_enterprise(name: str, item: Codec, special: Mapping[int, Codec] | None = None) -> Codec:
+    """A codec for ``dict[int, ...]``: for each enterprise number what it says (RFC 3925 §3, §4).
+
+    An enterprise that comes again continues what it said before; octets beyond 255 are written that way. What is not
+    in the form of ``item`` is left as octets.
+
+    Args:
+        name: what it is, for error messages.
+        item: the codec of what an enterprise says.
+        special: those of enterprises that have their own.
+    """
+    codecs = special or {}
+
+    def decode(data: bytes) -> dict[int, Any]:
+        raw: dict[int, bytes] = {}
+        at = 0
+        while at < len(data):
+            start = at + 5
+            end = start + data[at + 4] if start <= len(data) else start
+            if end > len(data):
+                raise unreadable(name, data)
+            number = int.from_bytes(data[at : at + 4])
+            raw[number] = raw.get(number, b"") + data[start:end]
+            at = end
+        if not raw:
+            raise unreadable(name, data)
+        return {number: _decode_or_octets(codecs.get(number, item), octets) for number, octets in raw.items()}
+
+    def encode(value: Any) -> bytes:
+        if not isinstance(value, Mapping) or not value:
+            raise expected(f"table of {name}", value)
+        wire = b""
+        for key, each in value.items():
+            # The keys of a TOML table are strings.
+            number = int(key) if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) <= 10 else key
+            head = U32.encode(number)
+            octets = bytes(each) if isinstance(each, bytes | bytearray) else codecs.get(number, item).encode(each)
+            for at in range(0, max(1, len(octets)), 255):
+                part = octets[at : at + 255]
+                wire += head + bytes([len(part)]) + part
+        return wire
+
+    return Codec(name, decode, encode)
+
+
+def _decode_or_octets(codec: Codec, octets: bytes) -> Any:
+    try:
+        return codec.decode(octets)
+    except DecodeError:
+        return octets
 
 
 def codec_of(type: str = "", record_types: Sequence[str] = (), array: bool = False) -> Codec:

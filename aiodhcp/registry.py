@@ -31,7 +31,7 @@ from aiodhcp.codecs import (
     list_of,
     opaque,
 )
-from aiodhcp.definitions import Definitions, OptionDefinition, sub_options
+from aiodhcp.definitions import Definitions, OptionDefinition, sub_options, vendor_options
 from aiodhcp.dnsnames import CLIENT_FQDN, DOMAIN, DOMAINS, DOMAINS_UNCOMPRESSED
 from aiodhcp.formats import (
     AUTHENTICATION,
@@ -52,13 +52,12 @@ from aiodhcp.formats import (
     VENDOR_CLASSES,
     VIRTUAL_SUBNET,
     ZTP_SERVERS,
-    by_enterprise,
 )
 from aiodhcp.locations import CIVIC_LOCATION, LOCATION
 from aiodhcp.records import record
-from aiodhcp.spaces import ANY, CABLELABS, IPXE, MOS_ADDRESSES, MOS_NAMES, NWIP, RELAY_AGENT, SUBNET_ALLOCATION
+from aiodhcp.spaces import CABLELABS, IPXE, MOS_ADDRESSES, MOS_NAMES, NWIP, RELAY_AGENT, SUBNET_ALLOCATION
 
-__all__ = ["ALIASES", "OPTIONS", "STANDARD", "definition"]
+__all__ = ["ALIASES", "OPTIONS", "STANDARD_OPTIONS", "definition"]
 
 
 def _encode_requested(value: Any) -> bytes:
@@ -188,7 +187,7 @@ _TABLE: tuple[tuple[int, str, Codec, str], ...] = (
     (122, "cablelabs-client-configuration", sub_options(CABLELABS), "RFC 3495"),
     (123, "geoconf", LOCATION, "RFC 6225"),
     (124, "vendor-class", VENDOR_CLASSES, "RFC 3925"),
-    (125, "vendor-options", by_enterprise("enterprise numbers and their options", sub_options(ANY)), "RFC 3925"),
+    (125, "vendor-options", vendor_options(), "RFC 3925"),
     (128, "pxe-vendor-128", OPAQUE, "RFC 4578"),
     (129, "pxe-vendor-129", OPAQUE, "RFC 4578"),
     (130, "pxe-vendor-130", OPAQUE, "RFC 4578"),
@@ -295,10 +294,10 @@ ALIASES: Final[Mapping[str, int]] = MappingProxyType(
 )
 """What dhcpd and Kea call some options → code."""
 
-STANDARD: Final = Definitions([OptionDefinition(*row) for row in _TABLE], ALIASES)
+STANDARD_OPTIONS: Final = Definitions([OptionDefinition(*row) for row in _TABLE], ALIASES)
 """The options that everybody knows."""
 
-OPTIONS: Final[Mapping[int, OptionDefinition]] = STANDARD.by_code
+OPTIONS: Final[Mapping[int, OptionDefinition]] = STANDARD_OPTIONS.by_code
 """The options whose name and format are known, by code. Any other is ``option-<code>``, of octets."""
 
 
@@ -312,4 +311,4 @@ def definition(option: int | str) -> OptionDefinition:
     Raises:
         ValueError: no option is called so (with the names that come close), or the code is not in 1..254.
     """
-    return STANDARD.find(option)
+    return STANDARD_OPTIONS.find(option)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Any, Final
 
-from aiodhcp.options import Options
+from aiodhcp.options import STANDARD_OPTIONS, Definitions, Options
 
 __all__ = ["ServerOptions"]
 
@@ -30,13 +30,17 @@ class ServerOptions(Mapping[int | str, Any]):
         raw: the options as octets by code.
         htype: the hardware type.
         chaddr: the hardware address, ``hlen`` octets.
+        definitions: which options have names and formats.
     """
 
-    __slots__ = ("_chaddr", "_htype", "_options", "_raw")
+    __slots__ = ("_chaddr", "_definitions", "_htype", "_options", "_raw")
 
-    def __init__(self, raw: Mapping[int, bytes], htype: int, chaddr: bytes) -> None:
+    def __init__(
+        self, raw: Mapping[int, bytes], htype: int, chaddr: bytes, definitions: Definitions = STANDARD_OPTIONS
+    ) -> None:
         self._raw = raw
         self._htype = htype
+        self._definitions = definitions
         self._chaddr = chaddr
         self._options: Options | None = None
 
@@ -59,7 +63,8 @@ class ServerOptions(Mapping[int | str, Any]):
     def _typed(self) -> Options:
         if self._options is None:
             # How the options were laid out is none of them.
-            self._options = Options({code: value for code, value in self._raw.items() if code != OVERLOAD})
+            raw = {code: value for code, value in self._raw.items() if code != OVERLOAD}
+            self._options = Options(raw, self._definitions)
         return self._options
 
     @property

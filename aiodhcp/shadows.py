@@ -95,7 +95,9 @@ def _copy(packet: Packet | None) -> Packet | None:
     if packet is None:
         return None
     try:
-        return Packet(packet.encode() if packet.changed else packet.raw)
+        raw = packet.encode() if packet.changed else packet.raw
+        Packet(raw)  # raises where it can't be decoded
+        return Packet.deferred(raw, packet.definitions)
     except Exception:  # another plugin wrecked it
         return None
 

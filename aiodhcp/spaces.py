@@ -20,11 +20,10 @@ from aiodhcp.codecs import (
 )
 from aiodhcp.definitions import Definitions, OptionDefinition
 from aiodhcp.dnsnames import DOMAIN, DOMAINS_UNCOMPRESSED
-from aiodhcp.formats import RELAY_AUTHENTICATION, SIP_SERVERS, VIRTUAL_SUBNET, by_enterprise
-from aiodhcp.records import record
+from aiodhcp.formats import RELAY_AUTHENTICATION, SIP_SERVERS, VIRTUAL_SUBNET
+from aiodhcp.records import by_enterprise, record
 
 __all__ = [
-    "ANY",
     "CABLELABS",
     "IPXE",
     "MOS_ADDRESSES",
@@ -34,17 +33,12 @@ __all__ = [
     "SUBNET_ALLOCATION",
 ]
 
-ALL_CODES: Final = range(256)
-
 
 def _space(source: str, *rows: tuple[Any, ...]) -> Definitions:
-    return Definitions([OptionDefinition(*row[:3], *(row[3:] or (source,))) for row in rows], codes=ALL_CODES)
+    return Definitions([OptionDefinition(*row[:3], *(row[3:] or (source,))) for row in rows], codes=range(256))
 
 
 _BACKOFF: Final = record("backoff: nominal, maximum and number of retries", (U32, U32, U32))
-
-ANY: Final = _space("")
-"""A space of which nothing is known."""
 
 RELAY_AGENT: Final = _space(
     "RFC 3046",

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
+from aiodhcp.options import STANDARD_OPTIONS, Definitions
 from aiodhcp.parameters import NOTHING_SAID, AddressLike, Parameters, address_number
 
 __all__ = ["Class", "Config", "Pool", "Reservation", "Subnet"]
@@ -313,6 +314,7 @@ class Config:
         decline_time: seconds of probation of a declined address, or of one that was found in use.
         bootp: which BOOTP clients get an address: "no" for none, "reserved" for those that have a reservation, or
             "dynamic" for all: for ever, because BOOTP knows no leases (RFC 1534 §2).
+        definitions: which options have names and formats, as plugins find them in packets.
 
     Raises:
         ValueError: subnets overlap, or a class is named twice.
@@ -326,6 +328,7 @@ class Config:
     offer_time: int = 60
     decline_time: int = 24 * 3600
     bootp: Bootp = "reserved"
+    definitions: Definitions = STANDARD_OPTIONS
     _sorted: Sequence[Subnet] = field(init=False, default=())
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
@@ -340,6 +343,7 @@ class Config:
             offer_time: int = 60,
             decline_time: int = 24 * 3600,
             bootp: Bootp = "reserved",
+            definitions: Definitions = STANDARD_OPTIONS,
         ) -> None: ...
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ from aiodhcp.exchange import Datagram, Exchange, Interface
 from aiodhcp.explanation import Fact
 from aiodhcp.hooks import Hooks
 from aiodhcp.leases import Lease
-from aiodhcp.options import Options, definition
+from aiodhcp.options import STANDARD_OPTIONS, Definitions
 from aiodhcp.packet import Packet
 from aiodhcp.registration import Plugin
 from aiodhcp.runtime import HookTasks
@@ -140,17 +140,18 @@ def hardware_octets(text: str) -> bytes:
     return octets
 
 
-def option_octets(name: str, text: str) -> tuple[int, bytes]:
+def option_octets(name: str, text: str, definitions: Definitions = STANDARD_OPTIONS) -> tuple[int, bytes]:
     """An option of a client, as it is written on a command line: its code and its octets.
 
     Args:
         name: or code.
         text: a value as the configuration has it, lists separated by commas; or octets like ``01:02:ff``.
+        definitions: which names there are.
 
     Raises:
         ValueError: there is no such option, or it can't have that value.
     """
-    code = definition(name).code
+    code = definitions.find(name).code
     words = [each.strip() for each in text.split(",")]
     guesses: list[object] = [text]
     guesses += [int(text)] if text.isdecimal() else []
@@ -158,13 +159,10 @@ def option_octets(name: str, text: str) -> tuple[int, bytes]:
     guesses += [words, [int(each) if each.isdecimal() else each for each in words], [each.encode() for each in words]]
     refused: ValueError | None = None
     for guess in guesses:
-        encoded = Options()
         try:
-            encoded[code] = guess
+            return definitions.encode(code, guess)
         except ValueError as error:
             refused = refused or error
-        else:
-            return code, encoded.raw[code]
     try:
         return code, bytes.fromhex(text.replace(":", ""))
     except ValueError:

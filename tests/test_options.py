@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from aiodhcp import codecs, dnsnames
 from aiodhcp.constants import MessageType
+from aiodhcp.definitions import ANY
 from aiodhcp.errors import DecodeError
 from aiodhcp.options import (
     ALIASES,
@@ -28,7 +29,7 @@ from aiodhcp.options import (
     SubOptions,
     definition,
 )
-from aiodhcp.spaces import ANY, RELAY_AGENT
+from aiodhcp.spaces import RELAY_AGENT
 
 A = IPv4Address("10.0.0.1")
 B = IPv4Address("192.168.1.1")

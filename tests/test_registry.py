@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiodhcp.constants import MessageType
+from aiodhcp.definitions import ANY
 from aiodhcp.errors import DecodeError
 from aiodhcp.formats import (
     Authentication,
@@ -32,7 +33,6 @@ from aiodhcp.formats import (
 from aiodhcp.locations import CivicLocation, Location
 from aiodhcp.options import OPTIONS, ClientFqdn, Definitions, FqdnFlag, Route, SubOptions, definition
 from aiodhcp.spaces import (
-    ANY,
     CABLELABS,
     IPXE,
     MOS_ADDRESSES,

@@ -37,6 +37,8 @@ def test_parameters_say_nothing_by_themselves() -> None:
         "next_server": None,
         "server_name": None,
         "boot_file": None,
+        "always_send": (),
+        "never_send": (),
     }
 
 
