@@ -145,7 +145,7 @@ def _options(exchange: Exchange) -> Iterator[Fact]:
     except Exception:  # as a plugin left it: the reply leaves as it was
         edited = False
     levels = list(_levels(exchange))
-    options = Packet(exchange.answer.data).options
+    options = Packet.deferred(exchange.answer.data, exchange.config.definitions).options
     for code, (name, value) in zip(options.raw, options.names().items(), strict=True):
         if code == MESSAGE_TYPE and isinstance(value, int):
             value = message_name(value)
@@ -159,6 +159,11 @@ def _options(exchange: Exchange) -> Iterator[Fact]:
         elif source is None:
             source = DERIVED.get(code, "a plugin's" if edited else "made for this message")
         yield Fact(f"option {name}", f"{value} ({source})")
+    echoes = [code for code in ECHOED if exchange.received.get(code)]
+    for code in [*exchange.left_out, *echoes]:
+        if code not in options.raw:
+            words = "left out" if edited else "left out: no room for it in the message"
+            yield Fact(f"option {options.definitions.of(code).name}", words)
 
 
 def _levels(exchange: Exchange) -> Iterator[tuple[str, Parameters]]:

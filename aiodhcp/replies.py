@@ -52,11 +52,16 @@ PLANS_KEPT: Final = 4096
 
 
 class Plan(NamedTuple):
-    """What does not depend on the packet: ``siaddr``, then ``sname``, ``file`` and cookie, then the options."""
+    """What does not depend on the packet: ``siaddr``, then ``sname``, ``file`` and cookie, then the options.
+
+    Attributes:
+        left_out: codes of the options that there is no room for.
+    """
 
     siaddr: int
     names: bytes
     options: bytes
+    left_out: tuple[int, ...] = ()
 
 
 class Replies:
@@ -125,6 +130,8 @@ class Replies:
             )
             found = self._plans.get(key)
             plan = self._plan(key, exchange, largest - MINIMUM_LENGTH - len(echo)) if found is None else found
+        if plan.left_out:
+            exchange.left_out = plan.left_out
         data = b"".join(
             (
                 FIXED_FIELDS.pack(
@@ -182,7 +189,7 @@ class Replies:
         )
         if left_out:
             self._warn(exchange, left_out)
-        plan = Plan(parameters.next_server or 0, _names(sname, file, in_sname, in_file), field[:-1])
+        plan = Plan(parameters.next_server or 0, _names(sname, file, in_sname, in_file), field[:-1], tuple(left_out))
         if len(self._plans) >= PLANS_KEPT:
             self._plans.clear()
         self._plans[key] = plan
@@ -201,7 +208,7 @@ class Replies:
 
 def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, bytes]]:
     """The options of a reply, the indispensable first (RFC 2131 §4.3.1, table 3)."""
-    subnet, seconds = exchange.subnet, exchange.lease_time
+    subnet, seconds, never = exchange.subnet, exchange.lease_time, parameters.never_send
     assert subnet is not None
     options = []
     if exchange.reply_type != BOOTP_REPLY:
@@ -214,7 +221,8 @@ def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, byte
             t2 = t2 if t2 < seconds else seconds * 7 // 8
             t1 = parameters.renewal_time or seconds // 2
             t1 = t1 if t1 < t2 else t2 // 2
-            options += [(RENEWAL_TIME, _ADDRESS.pack(t1)), (REBINDING_TIME, _ADDRESS.pack(t2))]
+            times = [(RENEWAL_TIME, _ADDRESS.pack(t1)), (REBINDING_TIME, _ADDRESS.pack(t2))]
+            options += [each for each in times if each[0] not in never]
     offered = {
         SUBNET_MASK: subnet.network.netmask.packed,
         BROADCAST_OPTION: subnet.network.broadcast_address.packed,
@@ -228,7 +236,8 @@ def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, byte
         if SUBNET_MASK in wanted:
             # RFC 2132 §3.3: before the routers.
             wanted.insert(0, SUBNET_MASK)
-    options += [(code, offered[code]) for code in dict.fromkeys(wanted)]
+    wanted += [code for code in parameters.always_send if code in offered]
+    options += [(code, offered[code]) for code in dict.fromkeys(wanted) if code not in never]
     return options
 
 
