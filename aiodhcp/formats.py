@@ -31,7 +31,7 @@ from aiodhcp.codecs import (
     unreadable,
 )
 from aiodhcp.dnsnames import DOMAIN, DOMAINS_OR_NONE, DOMAINS_UNCOMPRESSED
-from aiodhcp.records import by_enterprise, fields_of, record_of, sized_items
+from aiodhcp.records import by_enterprise, described, fields_of, record_of, sized_items
 
 __all__ = [
     "AUTHENTICATION",
@@ -220,7 +220,7 @@ class Sixrd(NamedTuple):
 
 
 class PortParameters(NamedTuple):
-    """Port parameters (RFC 7618 §9)"""
+    """port parameters (RFC 7618 §9)"""
 
     offset: int
     psid_length: int
@@ -228,7 +228,7 @@ class PortParameters(NamedTuple):
 
 
 class Dnr(NamedTuple):
-    """Encrypted DNS resolver (RFC 9463 §5.1)
+    """encrypted DNS resolvers (RFC 9463 §5.1)
 
     ``parameters`` are the SvcParams as octets. Without addresses and parameters only the name is sent.
     """
@@ -293,13 +293,13 @@ def _encode_dnr(value: Any) -> bytes:
 
 
 _RESOLVERS: Final = sized_items("encrypted DNS resolvers", Codec("resolver", _decode_resolver, _encode_resolver), 2)
-DNR: Final = Codec(_RESOLVERS.name, _RESOLVERS.decode, _encode_dnr)
+DNR: Final = Codec(f"list of {described(Dnr)}", _RESOLVERS.decode, _encode_dnr)
 
 # ── the protocol's own, and boot clients ──
 
 
 class Authentication(NamedTuple):
-    """Authentication (RFC 3118 §2)"""
+    """authentication (RFC 3118 §2)"""
 
     protocol: int
     algorithm: int
@@ -309,14 +309,14 @@ class Authentication(NamedTuple):
 
 
 class Status(NamedTuple):
-    """Status of a leasequery (RFC 6926 §6.2.2)"""
+    """status of a leasequery (RFC 6926 §6.2.2)"""
 
     code: int
     message: str
 
 
 class VirtualSubnet(NamedTuple):
-    """Virtual subnet (RFC 6607 §3.4)
+    """virtual subnet (RFC 6607 §3.4)
 
     ``type``: 0 an NVT ASCII VPN identifier, 1 an RFC 2685 VPN-ID, 255 the global VPN.
     """
@@ -326,7 +326,7 @@ class VirtualSubnet(NamedTuple):
 
 
 class NetworkInterface(NamedTuple):
-    """Network interface of a boot client (RFC 4578 §2.2): type 1 is UNDI"""
+    """network interface of a boot client (RFC 4578 §2.2): type 1 is UNDI"""
 
     type: int
     major: int
@@ -334,7 +334,7 @@ class NetworkInterface(NamedTuple):
 
 
 class RelayAuthentication(NamedTuple):
-    """Authentication by a relay agent (RFC 4030 §2)"""
+    """authentication by a relay agent (RFC 4030 §2)"""
 
     algorithm: int
     rdm: int
@@ -344,7 +344,7 @@ class RelayAuthentication(NamedTuple):
 
 
 class Uuid(NamedTuple):
-    """Identifier of a boot client's machine (RFC 4578 §2.3): type 0 is a GUID of 16 octets"""
+    """identifier of a boot client's machine (RFC 4578 §2.3): type 0 is a GUID of 16 octets"""
 
     type: int
     identifier: bytes

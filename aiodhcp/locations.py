@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from aiodhcp.codecs import TEXT_OR_NONE, U8, Codec, expected, unreadable
-from aiodhcp.records import fields_of
+from aiodhcp.records import described, fields_of
 
 __all__ = ["CIVIC_LOCATION", "LOCATION", "CivicLocation", "Location"]
 
 
 class CivicLocation(NamedTuple):
-    """Civic location (RFC 4776 §3.1)
+    """civic location (RFC 4776 §3.1)
 
     ``what`` says whose it is: 0 the DHCP server's, 1 the network element's, 2 the client's. ``elements`` are pairs of
     a type (CAtype) and a text.
@@ -58,11 +58,11 @@ def _encode_civic(value: Any) -> bytes:
     return wire
 
 
-CIVIC_LOCATION: Final = Codec("civic location", _decode_civic, _encode_civic)
+CIVIC_LOCATION: Final = Codec(described(CivicLocation), _decode_civic, _encode_civic)
 
 
 class Location(NamedTuple):
-    """Coordinates (RFC 6225 §2.3)
+    """coordinates (RFC 6225 §2.3)
 
     Degrees north and east, and an altitude in the unit that its type says (1: metres, 2: floors); each behind its
     uncertainty, or in option 123 its resolution, as it is on the wire: 0..63. ``datum`` is the whole last octet, with
@@ -120,4 +120,4 @@ def _encode_location(value: Any) -> bytes:
     return wire.to_bytes(16)
 
 
-LOCATION: Final = Codec("coordinates", _decode_location, _encode_location)
+LOCATION: Final = Codec(described(Location), _decode_location, _encode_location)

@@ -31,7 +31,7 @@ from aiodhcp.codecs import (
 from aiodhcp.dnsnames import DOMAIN, DOMAINS_UNCOMPRESSED
 from aiodhcp.errors import DecodeError
 
-__all__ = ["TYPES", "by_enterprise", "codec_of", "fields_of", "record", "record_of", "sized_items"]
+__all__ = ["TYPES", "by_enterprise", "codec_of", "described", "fields_of", "record", "record_of", "sized_items"]
 
 TYPES: Final[Mapping[str, Codec]] = MappingProxyType(
     {
@@ -106,7 +106,13 @@ def fields_of(names: Sequence[str], value: Any) -> Sequence[Any]:
 
 def record_of(make: type[tuple[Any, ...]], *fields: Codec) -> Codec:
     """The codec of a ``NamedTuple`` with those fields, called as its docstring begins."""
-    return record((make.__doc__ or "").partition(" (")[0], fields, make)
+    return record(described(make), fields, make)
+
+
+def described(make: type[tuple[Any, ...]]) -> str:
+    """What a ``NamedTuple`` is, and its fields as a configuration writes them."""
+    names: tuple[str, ...] = getattr(make, "_fields", ())
+    return f"{(make.__doc__ or '').partition(' (')[0]}: {', '.join(names).replace('_', '-')}"
 
 
 def sized_items(name: str, item: Codec, width: int, least: int = 1) -> Codec:
