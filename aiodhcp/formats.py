@@ -172,14 +172,14 @@ SIP_SERVERS: Final = Codec("SIP servers, all domain names or all addresses", _de
 
 
 class SlpAgents(NamedTuple):
-    """SLP directory agents (RFC 2610 §3)"""
+    """SLP directory agents (RFC 2610)"""
 
     mandatory: bool
     addresses: list[IPv4Address]
 
 
 class SlpScopes(NamedTuple):
-    """SLP service scopes (RFC 2610 §4)"""
+    """SLP service scopes (RFC 2610)"""
 
     mandatory: bool
     scopes: str
@@ -316,7 +316,7 @@ class Status(NamedTuple):
 
 
 class VirtualSubnet(NamedTuple):
-    """virtual subnet (RFC 6607 §3.4)
+    """virtual subnet (RFC 6607 §3)
 
     ``type``: 0 an NVT ASCII VPN identifier, 1 an RFC 2685 VPN-ID, 255 the global VPN.
     """
@@ -334,7 +334,7 @@ class NetworkInterface(NamedTuple):
 
 
 class RelayAuthentication(NamedTuple):
-    """authentication by a relay agent (RFC 4030 §2)"""
+    """authentication by a relay agent (RFC 4030 §4)"""
 
     algorithm: int
     rdm: int

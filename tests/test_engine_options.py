@@ -57,7 +57,7 @@ def test_of_each_option_the_most_specific_list_that_has_it_counts() -> None:
 
 
 def test_what_has_no_room_is_left_out_by_the_requested_order_logged_and_explained(caplog) -> None:
-    """RFC 2132 §9.8: the client SHOULD list the options in the order of preference."""
+    """RFC 2132 §9.8: the client MAY list the options in the order of preference."""
     big = {code: bytes([code]) * 200 for code in (224, 225, 226)}
     client = Client(make_engine(parameters=Parameters(options=big, always_send=[225], boot_file="x")), Clock())
     offer = client.discover(parameter_request_list=[226, 224])
