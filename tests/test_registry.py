@@ -328,6 +328,18 @@ def test_any_octets_of_a_sub_option_decode_or_raise_and_what_decodes_encodes(kno
     assert known.codec.decode(known.codec.encode(value)) == value
 
 
+@given(st.sampled_from(REGISTRY), st.integers(0, 60), st.binary(max_size=3), st.integers(0, 3))
+def test_octets_that_went_wrong_decode_or_raise_and_what_decodes_encodes(
+    row: tuple[int, str, str, Any, bytes], at: int, other: bytes, lost: int
+) -> None:
+    codec, octets = definition(row[0]).codec, row[4][:at] + other + row[4][at + lost :]
+    try:
+        value = codec.decode(octets)
+    except DecodeError:
+        return
+    assert codec.decode(codec.encode(value)) == value
+
+
 # ── sub-options as a mapping ──
 
 
