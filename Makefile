@@ -7,8 +7,9 @@ ONCE   ?=
 SHELL  := /bin/bash
 # Below the server: what has no input and output, and every branch of it a test.
 CORE   := constants errors codecs dnsnames records definitions formats locations spaces registry options packet parameters \
-          leases subnets explanation exchange serveroptions verdicts policies hookspecs serverspecs implementations \
-          hooktable registration shadows hooks addresses replies rules engine
+          leases expression_syntax expression_printing expressions classes subnets explanation exchange serveroptions \
+          verdicts policies hookspecs serverspecs implementations hooktable registration shadows hooks addresses placement \
+          replies rules engine
 comma  := ,
 space  := $(subst ,, )
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

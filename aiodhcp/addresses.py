@@ -15,6 +15,7 @@ from aiodhcp.subnets import Config, Pool, Reservation, Subnet
 __all__ = ["Addresses", "Offer"]
 
 ROUTERS: Final = 3
+NO_CLASSES: Final[frozenset[str]] = frozenset()
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
 _ACTIVE: Final = LeaseState.ACTIVE
 
@@ -104,9 +105,17 @@ class Addresses:
             self._pools[pool].give_back(address)
 
     def may_have(
-        self, client: bytes, subnet: Subnet, reservation: Reservation | None, address: int, now: float
+        self,
+        client: bytes,
+        subnet: Subnet,
+        reservation: Reservation | None,
+        address: int,
+        now: float,
+        classes: frozenset[str] = NO_CLASSES,
     ) -> bool:
-        """Whether the client may have ``address``: its own or a free one of the pools, or the one reserved for it."""
+        """Whether the client may have ``address``: its own or a free one of the pools that are for its classes, or the
+        one reserved for it.
+        """
         reserved = subnet.by_address.get(address)
         if reserved is not None:
             if reserved is not reservation:
@@ -115,8 +124,10 @@ class Addresses:
             # A plugin's, which the subnet doesn't know.
             if address in self.own:
                 return False
-        elif subnet.pool(address) is None or address in self.own or address in self._routers:
-            return False
+        else:
+            pool = subnet.pool(address)
+            if pool is None or address in self.own or address in self._routers or not pool.is_for(classes):
+                return False
         if self._offered.get(address, client) != client:
             return False
         lease = self.leases.get(address)
@@ -134,6 +145,7 @@ class Addresses:
         requested: int,
         now: float,
         giaddr: int = 0,
+        classes: frozenset[str] = NO_CLASSES,
     ) -> tuple[int, str] | None:
         """The address to offer (RFC 2131 §4.3.1), and how it was found: the reserved one, the one offered already, the
         client's current or previous one, the one it asks for, one that was never used, the one longest unused. None
@@ -149,7 +161,7 @@ class Addresses:
             (None if lease is None else lease.address, "the client's lease"),
             (requested if requested in subnet else None, "asked for by the client"),
         ):
-            if wish is not None and wish != giaddr and self.may_have(client, subnet, reservation, wish, now):
+            if wish is not None and wish != giaddr and self.may_have(client, subnet, reservation, wish, now, classes):
                 return wish, found
 
         offered, table, reserved, own, routers = self._offered, self.leases, subnet.by_address, self.own, self._routers
@@ -166,7 +178,7 @@ class Addresses:
 
         for pool in subnet.pools:
             addresses = self._free.get(pool)
-            if addresses is None:  # of two configurations ago
+            if addresses is None or not pool.is_for(classes):  # None: of two configurations ago
                 continue
             address = addresses.take(never_used, free)
             if address == giaddr:

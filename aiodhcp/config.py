@@ -97,6 +97,7 @@ class PoolTable(ParametersTable):
 
     range: Range
     exclude: list[Range] = Field(default_factory=list)
+    classes: list[str] = Field(default_factory=list, description="whose clients get its addresses (everybody)")
 
     @model_validator(mode="before")
     @classmethod
@@ -105,7 +106,7 @@ class PoolTable(ParametersTable):
 
     def pool(self) -> Pool:
         """As the engine takes it."""
-        return Pool(self.range, self.parameters(), self.exclude)
+        return Pool(self.range, self.parameters(), self.exclude, self.classes)
 
 
 class ReservationTable(ParametersTable):
@@ -131,14 +132,22 @@ class ReservationTable(ParametersTable):
 
 
 class ClassTable(ParametersTable):
-    """``[[class]]``: clients of a kind; a plugin says who belongs to it."""
+    """``[[class]]``: clients of a kind; its test says who belongs to it, or a plugin."""
 
     name: str
+    test: str | None = Field(None, description="a condition: who belongs to it (those that a plugin puts there)")
     deny: bool = Field(False, description="whether its clients are not served at all")
+    limit: int | None = Field(None, description="how many leases its clients have at a time (any number)")
+    limit_by: str | None = Field(None, description="a value: each has a limit of its own (one limit for all)")
 
     def client_class(self) -> Class:
         """As the engine takes it."""
-        return Class(self.name, self.parameters(), self.deny)
+        return Class(self.name, self.parameters(), self.deny, self.test, self.limit, self.limit_by)
+
+    @model_validator(mode="after")
+    def _check_class(self) -> Self:
+        self.client_class()
+        return self
 
 
 class SubnetTable(ParametersTable):
@@ -152,18 +161,20 @@ class SubnetTable(ParametersTable):
     relays: list[Address] = Field(default_factory=list, description="relay agents outside of it that stand for it")
     conflict_probe: Probe = Field("off", description="whether it is asked for an address before that is offered")
     probe_timeout: Seconds = Field(0.5, description="how long an answer is waited for")
+    classes: list[str] = Field(default_factory=list, description="whose clients it is for (everybody)")
 
     def as_subnet(self) -> Subnet:
         """As the engine takes it."""
         return Subnet(
             self.subnet,
-            [Pool(pool.range, pool.parameters(), [*pool.exclude, *self.exclude]) for pool in self.pools],
+            [Pool(pool.range, pool.parameters(), [*pool.exclude, *self.exclude], pool.classes) for pool in self.pools],
             [each.reservation() for each in self.reservation],
             self.parameters(),
             self.interfaces,
             self.relays,
             self.conflict_probe,
             self.probe_timeout,
+            self.classes,
         )
 
     @model_validator(mode="after")

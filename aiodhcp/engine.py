@@ -18,6 +18,7 @@ from aiodhcp.exchange import Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
 from aiodhcp.leases import Lease, LeaseState
 from aiodhcp.packet import FIXED_FIELDS, MESSAGE_TYPE, Packet, scan_options
+from aiodhcp.placement import Placement
 from aiodhcp.replies import CLIENT_ID, Replies
 from aiodhcp.rules import Rules, refuse
 from aiodhcp.subnets import Config
@@ -81,8 +82,10 @@ class Engine:
             self.dropped, self._vetoed = predecessor.dropped, predecessor._vetoed
         self.leases = self.addresses.leases
         self.replies = Replies(config)
+        self._placement = Placement(config, self.addresses)
         self._rules = Rules(
             config,
+            self._placement,
             self.addresses,
             self.replies,
             self._delete_client,
@@ -186,7 +189,7 @@ class Engine:
 
     def serve(self, interfaces: Iterable[Interface]) -> None:
         """These are the server's interfaces, and no others. One that a datagram comes from is known by that, too."""
-        self._rules.serve(interfaces)
+        self._placement.serve(interfaces)
 
     def tick(self, now: float) -> tuple[list[Lease], list[Awaitable[None]]]:
         """Let time pass: offers lapse, leases and probations end; fire ``dhcp_delete_client``.
@@ -212,7 +215,9 @@ class Engine:
         subnet = exchange.subnet
         if subnet is None or address not in subnet or address == exchange.giaddr:
             return False
-        return self.addresses.may_have(exchange.client, subnet, exchange.reservation, address, exchange.now)
+        return self.addresses.may_have(
+            exchange.client, subnet, exchange.reservation, address, exchange.now, exchange.class_names
+        )
 
     def delete(self, address: int, now: float) -> tuple[Lease | None, Awaitable[None] | None]:
         """An administrator takes an address from its client, or ends its probation; fire ``dhcp_delete_client``.
@@ -274,7 +279,7 @@ class Engine:
 
     def _place(self, exchange: Exchange) -> None:
         if not exchange.dropped and exchange.op == _BOOTREQUEST:
-            self._rules.place(exchange)
+            self._placement.place(exchange)
 
     def _select_subnet(self, exchange: Exchange) -> Awaitable[None] | None:
         return self.hooks.select_subnet.run(exchange) if exchange.placed and not exchange.dropped else None
@@ -282,12 +287,12 @@ class Engine:
     def _look_up(self, exchange: Exchange) -> Awaitable[None] | None:
         if exchange.subnet is None or exchange.dropped or exchange.message_type not in _ASKING:
             return None
-        return self.hooks.reservation_lookup.run(exchange) if self._rules.look_up(exchange) else None
+        return self.hooks.reservation_lookup.run(exchange) if self._placement.look_up(exchange) else None
 
     def _unknown_client(self, exchange: Exchange) -> Awaitable[None] | None:
         if exchange.subnet is None or exchange.dropped or exchange.refusal or exchange.message_type not in _JOINING:
             return None
-        return self.hooks.unknown_client.run(exchange) if self._rules.is_unknown(exchange) else None
+        return self.hooks.unknown_client.run(exchange) if self._placement.is_unknown(exchange) else None
 
     def _select_address(self, exchange: Exchange, address: int) -> int:
         """The address that a client is given, for ``address``.

@@ -149,6 +149,7 @@ class Exchange:
         "chaddr",
         "changes",
         "ciaddr",
+        "classified",
         "client",
         "conflicts",
         "datagram",
@@ -158,6 +159,7 @@ class Exchange:
         "giaddr",
         "htype",
         "kind",
+        "late_classes",
         "later",
         "lease_after",
         "lease_before",
@@ -200,7 +202,8 @@ class Exchange:
         self.received: dict[int, bytes] = {}
         self.message_type = 0
         self._classes: set[str] | None = None
-        self.placed = False
+        self.late_classes = NO_CLASSES
+        self.classified = self.placed = False
         self.subnet: Subnet | None = None
         self.subnet_from = self.address_from = self.refusal = ""
         self.looked_up: Reservation | None = None

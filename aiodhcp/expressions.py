@@ -20,7 +20,7 @@ __all__ = ["Condition", "Expression", "Subject", "Value"]
 LONGEST_VALUE: Final = 4096
 """Octets of what a function makes; more are cut off. As long as the longest message."""
 
-VENDOR_CLASS, VENDOR_OPTIONS = 124, 125
+RELAY_AGENT_INFORMATION, VENDOR_CLASS, VENDOR_OPTIONS = 82, 124, 125
 
 
 class Subject(Protocol):
@@ -90,6 +90,11 @@ class Expression:
         """The classes that it asks for: ``member('phones')``, and KNOWN or UNKNOWN for ``known`` and ``unknown``."""
         return frozenset(_members(self.tree))
 
+    @cached_property
+    def asks_relay(self) -> bool:
+        """Whether it asks for what only a relay agent says, which a client that renews its lease does without."""
+        return _asks_relay(self.tree)
+
 
 class Condition(Expression):
     """An expression that is true or false of a packet."""
@@ -121,6 +126,14 @@ def _members(node: Node) -> Iterator[str]:
     for part in node.parts:
         if isinstance(part, Node):
             yield from _members(part)
+
+
+def _asks_relay(node: Node) -> bool:
+    if node.kind == "relay" or node.parts[:1] in (("pkt4.giaddr",), ("pkt.src",)):
+        return True
+    if node.kind == "option" and node.parts[0] == RELAY_AGENT_INFORMATION:
+        return True
+    return any(_asks_relay(part) for part in node.parts if isinstance(part, Node))
 
 
 # ── conditions ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ Knows integers and octets only: no subnet, no packet, no clock.
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from ipaddress import IPv4Address
@@ -47,6 +47,7 @@ class Lease(NamedTuple):
         starts: when the client got the address, in seconds since 1970; a renewal doesn't change it.
         expires: when it ends; of a declined address, when its probation ends.
         hostname: option 12 as the client sent it.
+        counted: under what it counts for the limits of classes while it is active: keys with commas between, or None.
     """
 
     address: int
@@ -57,6 +58,7 @@ class Lease(NamedTuple):
     starts: int
     expires: int
     hostname: str | None = None
+    counted: str | None = None
 
     def holds(self, now: float) -> bool:
         """Whether the client may use the address at ``now``."""
@@ -81,9 +83,13 @@ class LeaseTable:
     """All leases of a server, by address and by client, and when they end.
 
     A client may have one lease in each network. Nothing here decides: ``put`` overwrites.
+
+    Attributes:
+        counts: how many active leases there are, by what they are ``counted`` under.
     """
 
     def __init__(self, leases: Iterable[Lease] = ()) -> None:
+        self.counts: Counter[str] = Counter()
         self._by_address: dict[int, Lease] = {}
         self._by_client: dict[bytes, int] = {}
         # Only for clients that have been in several networks.
@@ -126,8 +132,13 @@ class LeaseTable:
         """Enter a lease, in place of what was known of its address."""
         address, client = lease.address, lease.client
         previous = self._by_address.get(address)
-        if previous is not None and previous.client != client:
-            self._forget(previous)
+        if previous is not None:
+            if previous.counted:
+                self._count(previous, -1)
+            if previous.client != client:
+                self._forget(previous)
+        if lease.counted:
+            self._count(lease, 1)
         self._by_address[address] = lease
         known = self._by_client.get(client)
         if not client:
@@ -153,6 +164,8 @@ class LeaseTable:
         lease = self._by_address.pop(address, None)
         if lease is not None:
             self._forget(lease)
+            if lease.counted:
+                self._count(lease, -1)
         return lease
 
     def due(self, now: float) -> list[Lease]:
@@ -171,6 +184,13 @@ class LeaseTable:
                     else:
                         self._watch(lease)
         return list(ended.values())
+
+    def _count(self, lease: Lease, difference: int) -> None:
+        if lease.state == _ACTIVE and lease.counted:
+            for key in lease.counted.split(","):
+                self.counts[key] += difference
+                if not self.counts[key]:
+                    del self.counts[key]
 
     def _forget(self, lease: Lease) -> None:
         client, address = lease.client, lease.address

@@ -1,18 +1,17 @@
-"""Rules: what each DHCP message does (RFC 2131 §4.3). Reads an exchange, chooses subnet and address, changes leases.
+"""Rules: what each DHCP message does (RFC 2131 §4.3). Reads an exchange, chooses the address, changes leases.
 
 ``Dropped`` is raised here and caught in the engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address
+from collections.abc import Callable
 from typing import Final
 
 from aiodhcp.addresses import Addresses
+from aiodhcp.classes import counted, exceeded
 from aiodhcp.constants import (
     BOOTP_REPLY,
-    BROADCAST_ADDRESS,
     INFINITE,
     AddressKind,
     AddressProblem,
@@ -21,10 +20,11 @@ from aiodhcp.constants import (
     MessageType,
 )
 from aiodhcp.errors import Dropped
-from aiodhcp.exchange import Datagram, Exchange, Interface
+from aiodhcp.exchange import Exchange
 from aiodhcp.leases import NEVER, Lease, LeaseState
-from aiodhcp.replies import CLIENT_ID, LEASE_TIME, SERVER_ID, Replies
-from aiodhcp.subnets import Config, Reservation, Subnet
+from aiodhcp.placement import Placement, address_option, dotted
+from aiodhcp.replies import LEASE_TIME, SERVER_ID, Replies
+from aiodhcp.subnets import Config, Subnet
 
 __all__ = ["Rules", "refuse"]
 
@@ -45,6 +45,7 @@ class Rules:
 
     Args:
         config: subnets and switches.
+        placement: finds subnet, reservation and classes of a client.
         addresses: what is known of every address.
         replies: what a client is told.
         delete_client: called before an active lease is taken from its client.
@@ -57,6 +58,7 @@ class Rules:
     def __init__(
         self,
         config: Config,
+        placement: Placement,
         addresses: Addresses,
         replies: Replies,
         delete_client: Callable[[Exchange, Lease], None],
@@ -70,9 +72,8 @@ class Rules:
         self._delete_client = delete_client
         self._select_address = select_address
         self._select_lease_time = select_lease_time
-        self._denied = frozenset(each.name for each in config.classes if each.deny)
-        self._local: dict[Interface, tuple[Subnet, ...]] = {}
-        self._server_ids: dict[tuple[Interface, Subnet], int] = {}
+        self.placement = placement
+        self._limited = config.tests.limited
         self._messages: Final[dict[int, Callable[[Exchange], None]]] = {
             0: self._bootp,
             MessageType.DISCOVER: self._discover,
@@ -91,58 +92,31 @@ class Rules:
         message = self._messages.get(exchange.message_type)
         if message is None:
             raise Dropped(DropReason.INVALID, f"message type {exchange.message_type} is not for a server")
-        if self._denied and not self._denied.isdisjoint(exchange.class_names):
-            denied = ", ".join(sorted(self._denied & exchange.class_names))
-            raise Dropped(DropReason.UNAUTH, f"clients of class {denied} are not served")
+        self.placement.classify(exchange)
         if exchange.refusal:
             self._refuse_as_told(exchange)
             return
         message(exchange)
 
-    def place(self, exchange: Exchange) -> None:
-        """Find the subnet of the client, for plugins to look at before the decision."""
-        exchange.placed = True
-        exchange.subnet = self._find_subnet(exchange)
-
-    def look_up(self, exchange: Exchange) -> bool:
-        """Find the reservation of the client in its subnet. Whether there is none."""
-        assert exchange.subnet is not None
-        exchange.reservation = _reservation(exchange, exchange.subnet)
-        return exchange.reservation is None
-
-    def is_unknown(self, exchange: Exchange) -> bool:
-        """Whether the client has neither a reservation nor a lease, of whatever state, in its subnet."""
-        subnet = exchange.subnet
-        assert subnet is not None
-        return exchange.reservation is None and self.leases.find(exchange.client, subnet.first, subnet.last) is None
-
     def _refuse_as_told(self, exchange: Exchange) -> None:
         """A plugin refused the client."""
-        self._choose_subnet(exchange)
+        self.placement.choose(exchange)
         self.addresses.withdraw(exchange.client)
-        self._check_server(exchange)
+        self.placement.check_server(exchange)
         if exchange.message_type != MessageType.REQUEST:
             raise Dropped(DropReason.UNAUTH, exchange.refusal)
-        address = exchange.ciaddr or _address(exchange, REQUESTED_ADDRESS)
+        address = exchange.ciaddr or address_option(exchange, REQUESTED_ADDRESS)
         refuse(exchange, address, exchange.refusal)
-
-    def serve(self, interfaces: Iterable[Interface]) -> None:
-        """These are the interfaces, and no others: their addresses are ours, which no client gets."""
-        known = self._local
-        self._local = {
-            each: known.get(each) or self.config.subnets_on(each.name, each.addresses) for each in interfaces
-        }
-        self._server_ids.clear()
-        self.addresses.own = {address for each in self._local for address in each.addresses}
 
     def _discover(self, exchange: Exchange) -> None:
         """RFC 2131 §4.3.1."""
         if exchange.conflicts >= MOST_CONFLICTS:
             raise Dropped(DropReason.NOADDRESS, f"{exchange.conflicts} addresses in a row are in use")
-        subnet = self._choose_subnet(exchange)
+        subnet = self.placement.choose(exchange)
+        self._check_limits(exchange)
         now = exchange.now
         self.addresses.lapse(now)
-        requested = _address(exchange, REQUESTED_ADDRESS)
+        requested = address_option(exchange, REQUESTED_ADDRESS)
         address = self._choose_address(exchange, subnet, requested)
         subnet = exchange.subnet or subnet
         doubtful = subnet.conflict_probe != "off" and self._is_doubtful(exchange, subnet, address)
@@ -156,9 +130,9 @@ class Rules:
         """The address that a client gets that has none; ``exchange.subnet`` may be another one afterwards."""
         found = self._free_address(exchange, subnet, requested)
         if found is None and not exchange.giaddr and not exchange.subnet_from:
-            for other in self._local[exchange.interface]:
+            for other in self.placement.local(exchange):
                 if found is None and other is not subnet:
-                    self._enter(exchange, other)
+                    self.placement.enter(exchange, other)
                     found = self._free_address(exchange, other, requested)
         if found is None:
             raise Dropped(DropReason.NOADDRESS, f"no free address in {subnet}")
@@ -176,7 +150,13 @@ class Rules:
 
     def _free_address(self, exchange: Exchange, subnet: Subnet, requested: int) -> tuple[int, str] | None:
         return self.addresses.choose(
-            exchange.client, subnet, exchange.reservation, requested, exchange.now, exchange.giaddr
+            exchange.client,
+            subnet,
+            exchange.reservation,
+            requested,
+            exchange.now,
+            exchange.giaddr,
+            exchange.class_names,
         )
 
     def _is_doubtful(self, exchange: Exchange, subnet: Subnet, address: int) -> bool:
@@ -202,7 +182,7 @@ class Rules:
         declined = self.addresses.decline(address, 0, b"", exchange.now)
         exchange.problem, exchange.problem_address = AddressProblem.CONFLICT, address
         exchange.start_over()
-        exchange.why = f"{_dotted(address)} is in use: {why}"
+        exchange.why = f"{dotted(address)} is in use: {why}"
         return declined
 
     def _bootp(self, exchange: Exchange) -> None:
@@ -211,7 +191,7 @@ class Rules:
             raise Dropped(DropReason.INVALID, "message type 0 is not for a server")
         if self.config.bootp == "no":
             raise Dropped(DropReason.INVALID, "no message type, and BOOTP is not answered")
-        subnet = self._choose_subnet(exchange)
+        subnet = self.placement.choose(exchange)
         if exchange.ciaddr:
             # It knows its address, and wants to boot.
             exchange.pool = subnet.pool(exchange.ciaddr)
@@ -220,6 +200,7 @@ class Rules:
         reservation = exchange.reservation
         if self.config.bootp == "reserved" and (reservation is None or reservation.address is None):
             raise Dropped(DropReason.UNAUTH, "a BOOTP client without a reserved address")
+        self._check_limits(exchange)
         self.addresses.lapse(exchange.now)
         address = self._choose_address(exchange, subnet)
         if self.config.bootp == "reserved" and reservation is not None and address != reservation.address:
@@ -233,22 +214,22 @@ class Rules:
         if SERVER_ID in exchange.received:
             self._selecting(exchange)
             return
-        address = exchange.ciaddr or _address(exchange, REQUESTED_ADDRESS)
+        address = exchange.ciaddr or address_option(exchange, REQUESTED_ADDRESS)
         if not address:
             raise Dropped(DropReason.INVALID, "a REQUEST with no server identifier, no requested address and no ciaddr")
-        subnet = self._choose_subnet(exchange)
+        subnet = self.placement.choose(exchange)
         if address not in subnet:
             refuse(exchange, address, f"wrong network: this is {subnet}")
             return
         self._confirm(exchange, subnet, address)
 
     def _selecting(self, exchange: Exchange) -> None:
-        subnet = self._choose_subnet(exchange)
-        if not self._is_for_us(exchange):
+        subnet = self.placement.choose(exchange)
+        if not self.placement.is_for_us(exchange):
             self.addresses.withdraw(exchange.client)
-            raise Dropped(DropReason.WRONG_SERVER, f"chose server {_dotted(_address(exchange, SERVER_ID))}")
+            raise Dropped(DropReason.WRONG_SERVER, f"chose server {dotted(address_option(exchange, SERVER_ID))}")
         # RFC 2131 table 4 has the requested address in option 50; some clients put it into ciaddr.
-        address = _address(exchange, REQUESTED_ADDRESS) or exchange.ciaddr
+        address = address_option(exchange, REQUESTED_ADDRESS) or exchange.ciaddr
         if not address:
             raise Dropped(DropReason.INVALID, "a REQUEST that selects a server but no address")
         offer = self.addresses.offer_of(exchange.client, subnet)
@@ -283,20 +264,34 @@ class Rules:
 
     def _obstacle(self, exchange: Exchange, subnet: Subnet, address: int) -> str:
         """Why the client can't have an address of the subnet; empty if it can."""
-        reservation = exchange.reservation
+        reservation, names = exchange.reservation, self.placement.names(exchange)
         may_have = self.addresses.may_have
-        if not may_have(exchange.client, subnet, reservation, address, exchange.now):
+        if not may_have(exchange.client, subnet, reservation, address, exchange.now, names):
             return "the address is not available"
+        if self._limited and (why := self._limit(exchange)):
+            return why
         reserved = None if reservation is None else reservation.address
-        if reserved in (None, address) or not may_have(exchange.client, subnet, reservation, reserved, exchange.now):
+        if reserved in (None, address):
+            return ""
+        if not may_have(exchange.client, subnet, reservation, reserved, exchange.now, names):
             return ""
         return "another address is reserved for the client"
 
+    def _limit(self, exchange: Exchange) -> str:
+        """Why the client gets no lease, or no longer: its class has as many as it may; empty if it gets one."""
+        lease = exchange.lease_before
+        held = lease.counted if lease is not None and lease.state == _ACTIVE else None
+        return exceeded(self._limited, exchange, self.leases.counts, held)
+
+    def _check_limits(self, exchange: Exchange) -> None:
+        if self._limited and (why := self._limit(exchange)):
+            raise Dropped(DropReason.NOADDRESS, why)
+
     def _decline(self, exchange: Exchange) -> None:
         """RFC 2131 §4.3.3: the client found its address in use."""
-        subnet = self._choose_subnet(exchange)
-        self._check_server(exchange)
-        address = _address(exchange, REQUESTED_ADDRESS)
+        subnet = self.placement.choose(exchange)
+        self.placement.check_server(exchange)
+        address = address_option(exchange, REQUESTED_ADDRESS)
         if not address:
             raise Dropped(DropReason.INVALID, "a DECLINE that names no address")
         lease = exchange.lease_before
@@ -304,7 +299,7 @@ class Rules:
         if not (offer is not None and offer.address == address) and not (
             lease is not None and lease.address == address and lease.holds(exchange.now)
         ):
-            raise Dropped(DropReason.INVALID, f"declines {_dotted(address)}, which it neither has nor was offered")
+            raise Dropped(DropReason.INVALID, f"declines {dotted(address)}, which it neither has nor was offered")
         self.addresses.withdraw(exchange.client)
         if lease is not None and lease.address == address and lease.holds(exchange.now):
             self._delete_client(exchange, lease)
@@ -312,15 +307,15 @@ class Rules:
         exchange.changes = [declined]
         exchange.lease_after = declined
         exchange.problem, exchange.problem_address = AddressProblem.DECLINE, address
-        exchange.why = f"{_dotted(address)} is in use by somebody else, says the client"
+        exchange.why = f"{dotted(address)} is in use by somebody else, says the client"
 
     def _release(self, exchange: Exchange) -> None:
         """RFC 2131 §4.3.4: the client needs its address no more."""
-        self._choose_subnet(exchange)
-        self._check_server(exchange)
+        self.placement.choose(exchange)
+        self.placement.check_server(exchange)
         lease = exchange.lease_before
         if lease is None or lease.address != exchange.ciaddr or not lease.holds(exchange.now):
-            raise Dropped(DropReason.INVALID, f"releases {_dotted(exchange.ciaddr)}, which it doesn't have")
+            raise Dropped(DropReason.INVALID, f"releases {dotted(exchange.ciaddr)}, which it doesn't have")
         self._delete_client(exchange, lease)
         ended = self.addresses.end(lease._replace(expires=int(exchange.now)), LeaseState.RELEASED)
         exchange.changes = [ended]
@@ -331,91 +326,11 @@ class Rules:
         """RFC 2131 §4.3.5: parameters only, no lease."""
         if not exchange.ciaddr:
             raise Dropped(DropReason.INVALID, "an INFORM without ciaddr")
-        subnet = self._choose_subnet(exchange)
+        subnet = self.placement.choose(exchange)
         exchange.pool = subnet.pool(exchange.ciaddr)
         exchange.reply_type = _ACK
 
     # ── what they share ──────────────────────────────────────────────────────────────────────────────────────────
-
-    def _choose_subnet(self, exchange: Exchange) -> Subnet:
-        """The subnet of the client's link; with it the reservation, the lease and the server identifier."""
-        subnet = exchange.subnet if exchange.placed else self._find_subnet(exchange)
-        if subnet is None:
-            where = f"interface {exchange.interface.name}"
-            if exchange.giaddr:
-                where = f"relay agent {_dotted(exchange.giaddr)}"
-            raise Dropped(DropReason.NO_SUBNETS, f"no subnet for {where}")
-        self._enter(exchange, subnet)
-        return subnet
-
-    def _find_subnet(self, exchange: Exchange) -> Subnet | None:
-        if exchange.giaddr:
-            return self.config.subnet_of_relay(exchange.giaddr)
-        interface = exchange.datagram.interface
-        if interface not in self._local:
-            self.serve([*self._local, interface])
-        return self._on_link(exchange, self._local[interface])
-
-    def _enter(self, exchange: Exchange, subnet: Subnet) -> None:
-        """The client is in ``subnet``: what is known of it there."""
-        looked_up = exchange.looked_up
-        if looked_up is None or subnet is not exchange.subnet:
-            exchange.reservation = _reservation(exchange, subnet)
-        exchange.subnet = subnet
-        exchange.lease_before = self.leases.find(exchange.client, subnet.first, subnet.last)
-        exchange.server_id = self.config.server_id or self._own_address(exchange.datagram, subnet)
-
-    def _on_link(self, exchange: Exchange, local: tuple[Subnet, ...]) -> Subnet | None:
-        """The subnet of a client without a relay agent."""
-        ciaddr, datagram = exchange.ciaddr, exchange.datagram
-        if ciaddr:
-            for subnet in local:
-                if ciaddr in subnet:
-                    return subnet
-            # A unicast may have come from any network, through its router (RFC 2131 §4.3.2, RENEWING).
-            if datagram.destination != BROADCAST_ADDRESS and datagram.source == ciaddr:
-                return self.config.subnet_of(ciaddr)
-        if len(local) > 1:
-            return max(local, key=lambda subnet: self._fitness(exchange, subnet))
-        return local[0] if local else None
-
-    def _fitness(self, exchange: Exchange, subnet: Subnet) -> int:
-        """How much speaks for one of several subnets of a link."""
-        asked = _address(exchange, REQUESTED_ADDRESS)
-        lease = self.leases.find(exchange.client, subnet.first, subnet.last)
-        for grade, holds in (
-            (5, lease is not None and lease.address == asked),
-            (4, self.addresses.offer_of(exchange.client, subnet) is not None),
-            (3, _reservation(exchange, subnet) is not None),
-            (2, lease is not None),
-            (1, asked in subnet),
-        ):
-            if holds:
-                return grade
-        return 0
-
-    def _own_address(self, datagram: Datagram, subnet: Subnet) -> int:
-        """The server identifier: an address of ours that the client can reach (RFC 2131 §4.1)."""
-        interface = datagram.interface
-        if datagram.destination in interface.addresses:
-            return datagram.destination
-        key = (interface, subnet)
-        found = self._server_ids.get(key)
-        if found is None:
-            own = interface.addresses
-            found = next((address for address in own if address in subnet), own[0] if own else 0)
-            if not found:
-                raise Dropped(DropReason.GEN_FAILURE, f"no server identifier: {interface.name} has no address")
-            self._server_ids[key] = found
-        return found
-
-    def _is_for_us(self, exchange: Exchange) -> bool:
-        chosen = _address(exchange, SERVER_ID)
-        return chosen == exchange.server_id or chosen in exchange.interface.addresses
-
-    def _check_server(self, exchange: Exchange) -> None:
-        if SERVER_ID in exchange.received and not self._is_for_us(exchange):
-            raise Dropped(DropReason.WRONG_SERVER, f"is for server {_dotted(_address(exchange, SERVER_ID))}")
 
     def _grant(self, exchange: Exchange, subnet: Subnet, address: int) -> None:
         exchange.yiaddr = address
@@ -446,6 +361,7 @@ class Rules:
             known.starts if renewal and known is not None else now,
             NEVER if seconds == INFINITE else now + seconds,
             hostname[:255].rstrip(b"\0").decode(errors="replace") if hostname else known.hostname if known else None,
+            counted(self._limited, exchange, known.counted if renewal and known else None) if self._limited else None,
         )
         holder = self.leases.get(address)
         if holder is not known:
@@ -465,19 +381,3 @@ def refuse(exchange: Exchange, address: int, why: str) -> None:
     exchange.yiaddr = exchange.lease_time = 0
     exchange.why = why
     exchange.problem, exchange.problem_address = AddressProblem.NACKED, address
-
-
-def _reservation(exchange: Exchange, subnet: Subnet) -> Reservation | None:
-    if not subnet.reservations:
-        return None
-    return subnet.reservation(exchange.received.get(CLIENT_ID), exchange.chaddr)
-
-
-def _address(exchange: Exchange, option: int) -> int:
-    """An option that holds an address, as an integer; 0 where it is absent or not four octets."""
-    value = exchange.received.get(option, b"")
-    return int.from_bytes(value, "big") if len(value) == 4 else 0
-
-
-def _dotted(address: int) -> str:
-    return str(IPv4Address(address))

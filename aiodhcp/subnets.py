@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
+from aiodhcp.classes import Class, Classes
 from aiodhcp.options import STANDARD_OPTIONS, Definitions
 from aiodhcp.parameters import NOTHING_SAID, AddressLike, Parameters, address_number
 
@@ -53,12 +54,14 @@ class Pool:
         range: the first and the last address; also as ``"192.0.2.10-192.0.2.99"``.
         parameters: for the clients that get an address of this pool.
         exclude: ranges that are not given out; also as strings.
+        classes: names of the classes whose clients get an address of it; empty for everybody.
         ranges: what remains of ``range``, in order.
     """
 
     range: tuple[int, int]
     parameters: Parameters = NOTHING_SAID
     exclude: Sequence[tuple[int, int]] = ()
+    classes: Sequence[str] = ()
     ranges: tuple[tuple[int, int], ...] = field(init=False, default=())
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
@@ -68,6 +71,7 @@ class Pool:
             range: tuple[int, int] | str,
             parameters: Parameters = ...,
             exclude: Sequence[tuple[int, int] | str] = (),
+            classes: Sequence[str] = (),
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -81,9 +85,14 @@ class Pool:
                 if part[0] <= part[1]
             ]
         _set(self, "ranges", tuple(ranges))
+        _set(self, "classes", tuple(self.classes))
 
     def __contains__(self, address: int) -> bool:
         return any(first <= address <= last for first, last in self.ranges)
+
+    def is_for(self, classes: frozenset[str]) -> bool:
+        """Whether clients of these classes get its addresses."""
+        return not self.classes or not classes.isdisjoint(self.classes)
 
     @property
     def size(self) -> int:
@@ -146,21 +155,6 @@ def _octets(text: str) -> bytes | None:
         return None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Class:
-    """Clients of a kind. A hook says who belongs to it (``exchange.classes.add(name)``).
-
-    Attributes:
-        name: what hooks call it.
-        parameters: for the clients in it.
-        deny: whether they are not served at all (UNAUTH).
-    """
-
-    name: str
-    parameters: Parameters = NOTHING_SAID
-    deny: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class Subnet:
     """A network and what is given out in it.
@@ -175,6 +169,7 @@ class Subnet:
         conflict_probe: whether an address is asked for on the network before it is offered: "arp" on the link, "icmp"
             by an echo request, "auto" by ARP or, where there is a relay agent between, by ICMP, or "off".
         probe_timeout: seconds to wait for an answer.
+        classes: names of the classes whose clients it is for; empty for everybody.
 
     Raises:
         ValueError: something lies outside of the network, overlaps, or is reserved twice.
@@ -188,6 +183,7 @@ class Subnet:
     relays: Sequence[int] = ()
     conflict_probe: Probe = "off"
     probe_timeout: float = 0.5
+    classes: Sequence[str] = ()
     first: int = field(init=False, default=0)
     last: int = field(init=False, default=0)
 
@@ -203,6 +199,7 @@ class Subnet:
             relays: Sequence[AddressLike] = (),
             conflict_probe: Probe = "off",
             probe_timeout: float = 0.5,
+            classes: Sequence[str] = (),
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -213,6 +210,7 @@ class Subnet:
         _set(self, "pools", tuple(each if isinstance(each, Pool) else Pool(each) for each in self.pools))
         _set(self, "reservations", tuple(self.reservations))
         _set(self, "interfaces", tuple(self.interfaces))
+        _set(self, "classes", tuple(self.classes))
         _set(self, "relays", tuple(address_number(relay) for relay in self.relays))
         if self.conflict_probe not in ("off", "auto", "arp", "icmp"):
             raise ValueError(f"conflict_probe: expected 'off', 'auto', 'arp' or 'icmp', got {self.conflict_probe!r}")
@@ -317,7 +315,7 @@ class Config:
         definitions: which options have names and formats, as plugins find them in packets.
 
     Raises:
-        ValueError: subnets overlap, or a class is named twice.
+        ValueError: subnets overlap, a class is named twice, or one that is asked for does not exist.
     """
 
     subnets: Sequence[Subnet] = ()
@@ -368,6 +366,23 @@ class Config:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"class: {name!r} is defined twice")
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        classes = self.tests
+        for at, subnet in enumerate(self.subnets):
+            for name in subnet.classes:
+                if name in classes.late_names:
+                    raise ValueError(
+                        f"subnet[{at}].classes: {name!r} depends on what is reserved for the client, which is known"
+                        " only when its subnet is chosen"
+                    )
+            for where, users in (("", [subnet.classes]), (".pools", [pool.classes for pool in subnet.pools])):
+                for i, names in enumerate(users):
+                    for name in names:
+                        if name not in classes.known:
+                            key = f"{where}[{i}]" if where else ""
+                            raise ValueError(f"subnet[{at}]{key}.classes: {classes.missing(name)}")
 
     @cached_property
     def _firsts(self) -> list[int]:
@@ -379,8 +394,17 @@ class Config:
 
     @cached_property
     def classes_by_name(self) -> Mapping[str, Class]:
-        """Classes by name."""
-        return {each.name: each for each in self.classes}
+        """Classes by name; also the built-in ones that something asks for."""
+        named = {each.name: each for each in self.classes}
+        return {**{name: Class(name) for name in sorted(self.tests.known - named.keys())}, **named}
+
+    @cached_property
+    def tests(self) -> Classes:
+        """Who is in which class."""
+        users = [
+            names for subnet in self.subnets for names in (subnet.classes, *(each.classes for each in subnet.pools))
+        ]
+        return Classes(self.classes, {name for names in users for name in names})
 
     def subnet_of(self, address: int) -> Subnet | None:
         """The subnet that an address lies in."""

@@ -312,6 +312,20 @@ def test_the_classes_that_are_asked_for() -> None:
     assert Value("ifelse(unknown, 'a', 'b')").members == {"UNKNOWN"}
 
 
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("relay4[1].hex == 'a'", True),
+        ("not (option[60].exists or relay4[1].exists)", True),
+        ("pkt4.giaddr == 10.0.0.1", True),
+        ("option[82].option[1].exists", True),
+        ("option[60].exists and pkt4.mac == 'relay'", False),
+    ],
+)
+def test_whether_a_relay_agent_is_asked(text: str, asks: bool) -> None:
+    assert Condition(text).asks_relay is asks
+
+
 def test_expressions_are_equal_that_mean_the_same() -> None:
     one, two = Value("'a'+option[60].hex"), Value("concat( 'a', option vendor-class-identifier )")
     assert one == two

@@ -53,6 +53,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         hostname TEXT
     );
     """,
+    # Under what a lease counts for the limits of classes.
+    "ALTER TABLE lease ADD COLUMN counted TEXT;",
 )
 """One script for each version of the schema, from the one before; ``PRAGMA user_version`` counts them."""
 
@@ -204,10 +206,13 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
 
 
 def _read(database: sqlite3.Connection, path: str | os.PathLike[str]) -> list[Lease]:
-    rows = database.execute(f"SELECT {','.join(Lease._fields)} FROM lease ORDER BY address")
+    # A file that is only read may be of an older version.
+    present = {row[1] for row in database.execute("PRAGMA table_info(lease)")}
+    columns = [name for name in Lease._fields if name in present or name not in Lease._field_defaults]
+    rows = database.execute(f"SELECT {','.join(columns)} FROM lease ORDER BY address")
     states = {int(state): state for state in LeaseState}
     try:
-        return [Lease._make((*row[:4], states[row[4]], *row[5:])) for row in rows]
+        return [Lease(**dict(zip(columns, row, strict=True), state=states[row[4]])) for row in rows]
     except KeyError as error:
         raise StoreError(f"{path}: is damaged: a lease has state {error}, which doesn't exist") from None
 

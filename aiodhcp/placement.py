@@ -1,0 +1,228 @@
+"""Placement: where a client is, and what is known of it there: subnet, reservation, classes, lease, server identifier.
+
+``Dropped`` is raised here and caught in the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+from typing import Final
+
+from aiodhcp.addresses import Addresses
+from aiodhcp.constants import BROADCAST_ADDRESS, DropReason, MessageType
+from aiodhcp.errors import Dropped
+from aiodhcp.exchange import CLIENT_ID, Datagram, Exchange, Interface
+from aiodhcp.subnets import Config, Reservation, Subnet
+
+__all__ = ["Placement", "address_option", "dotted"]
+
+REQUESTED_ADDRESS: Final = 50
+SERVER_ID: Final = 54
+_GIVING_BACK: Final = frozenset({MessageType.DECLINE, MessageType.RELEASE})
+
+
+class Placement:
+    """Finds the place of a client by one configuration.
+
+    Args:
+        config: subnets, reservations and classes.
+        addresses: what is known of every address.
+    """
+
+    def __init__(self, config: Config, addresses: Addresses) -> None:
+        self.config = config
+        self.addresses = addresses
+        self.leases = addresses.leases
+        self._denied = frozenset(each.name for each in config.classes if each.deny)
+        tests = config.tests
+        self._early, self._late = tuple(tests.early), tuple(tests.late)
+        self._relayed = frozenset(tests.relayed)
+        self._selective = any(subnet.classes for subnet in config.subnets)
+        self._local: dict[Interface, tuple[Subnet, ...]] = {}
+        self._server_ids: dict[tuple[Interface, Subnet], int] = {}
+
+    def classify(self, exchange: Exchange) -> None:
+        """Find the classes that don't depend on what is reserved for the client; once.
+
+        Raises:
+            Dropped: one of them is not served.
+        """
+        if self._early and not exchange.classified:
+            exchange.classified = True
+            names = exchange.classes
+            for name, test in self._early:
+                if test.holds(exchange):
+                    names.add(name)
+        if self._denied:
+            self._deny(exchange)
+
+    def _deny(self, exchange: Exchange) -> None:
+        if not self._denied.isdisjoint(exchange.class_names):
+            denied = ", ".join(sorted(self._denied & exchange.class_names))
+            raise Dropped(DropReason.UNAUTH, f"clients of class {denied} are not served")
+
+    def _classify_late(self, exchange: Exchange) -> None:
+        """Find the classes that depend on what is reserved for the client in the subnet it is in now."""
+        names = exchange.classes
+        names.difference_update(exchange.late_classes)
+        before = frozenset(names)
+        for name, test in self._late:
+            if test.holds(exchange):
+                names.add(name)
+        exchange.late_classes = frozenset(names - before)
+        if self._denied:
+            self._deny(exchange)
+
+    def place(self, exchange: Exchange) -> None:
+        """Find the subnet of the client, for plugins to look at before the decision."""
+        try:
+            self.classify(exchange)
+        except Dropped:
+            # Decided when all decisions are.
+            return
+        exchange.placed = True
+        exchange.subnet = self._find_subnet(exchange)
+
+    def look_up(self, exchange: Exchange) -> bool:
+        """Find the reservation of the client in its subnet. Whether there is none."""
+        assert exchange.subnet is not None
+        exchange.reservation = _reservation(exchange, exchange.subnet)
+        return exchange.reservation is None
+
+    def is_unknown(self, exchange: Exchange) -> bool:
+        """Whether the client has neither a reservation nor a lease, of whatever state, in its subnet."""
+        subnet = exchange.subnet
+        assert subnet is not None
+        return exchange.reservation is None and self.leases.find(exchange.client, subnet.first, subnet.last) is None
+
+    def serve(self, interfaces: Iterable[Interface]) -> None:
+        """These are the interfaces, and no others: their addresses are ours, which no client gets."""
+        known = self._local
+        self._local = {
+            each: known.get(each) or self.config.subnets_on(each.name, each.addresses) for each in interfaces
+        }
+        self._server_ids.clear()
+        self.addresses.own = {address for each in self._local for address in each.addresses}
+
+    def choose(self, exchange: Exchange) -> Subnet:
+        """The subnet of the client's link; with it the reservation, the lease and the server identifier."""
+        subnet = exchange.subnet if exchange.placed else self._find_subnet(exchange)
+        if subnet is None:
+            where = f"interface {exchange.interface.name}"
+            if exchange.giaddr:
+                where = f"relay agent {dotted(exchange.giaddr)}"
+            raise Dropped(DropReason.NO_SUBNETS, f"no subnet for {where}")
+        self.enter(exchange, subnet)
+        return subnet
+
+    def _find_subnet(self, exchange: Exchange) -> Subnet | None:
+        if exchange.giaddr:
+            return self._permitted(exchange, self.config.subnet_of_relay(exchange.giaddr))
+        interface = exchange.datagram.interface
+        if interface not in self._local:
+            self.serve([*self._local, interface])
+        return self._on_link(exchange, self.local(exchange))
+
+    def local(self, exchange: Exchange) -> tuple[Subnet, ...]:
+        """The subnets of the link that the client may be in."""
+        local = self._local[exchange.interface]
+        if self._selective:
+            local = tuple(subnet for subnet in local if self._permitted(exchange, subnet))
+        return local
+
+    def _permitted(self, exchange: Exchange, subnet: Subnet | None) -> Subnet | None:
+        """The subnet, if it is for clients of such classes."""
+        if subnet is None or not subnet.classes or exchange.message_type in _GIVING_BACK:
+            return subnet
+        return None if self.names(exchange).isdisjoint(subnet.classes) else subnet
+
+    def names(self, exchange: Exchange) -> frozenset[str]:
+        """The classes whose subnets and pools the client may use. One that renews its lease sends no relay agent
+        information (RFC 3046 §3): it keeps what it was given by that.
+        """
+        if self._relayed and exchange.ciaddr and not exchange.giaddr:
+            return exchange.class_names | self._relayed
+        return exchange.class_names
+
+    def enter(self, exchange: Exchange, subnet: Subnet) -> None:
+        """The client is in ``subnet``: what is known of it there."""
+        looked_up = exchange.looked_up
+        if looked_up is None or subnet is not exchange.subnet:
+            exchange.reservation = _reservation(exchange, subnet)
+        exchange.subnet = subnet
+        exchange.lease_before = self.leases.find(exchange.client, subnet.first, subnet.last)
+        exchange.server_id = self.config.server_id or self._own_address(exchange.datagram, subnet)
+        if self._late:
+            self._classify_late(exchange)
+
+    def _on_link(self, exchange: Exchange, local: tuple[Subnet, ...]) -> Subnet | None:
+        """The subnet of a client without a relay agent."""
+        ciaddr, datagram = exchange.ciaddr, exchange.datagram
+        if ciaddr:
+            for subnet in local:
+                if ciaddr in subnet:
+                    return subnet
+            # A unicast may have come from any network, through its router (RFC 2131 §4.3.2, RENEWING).
+            if datagram.destination != BROADCAST_ADDRESS and datagram.source == ciaddr:
+                remote = self.config.subnet_of(ciaddr)
+                if remote is None or self._permitted(exchange, remote):
+                    return remote
+        if len(local) > 1:
+            return max(local, key=lambda subnet: self._fitness(exchange, subnet))
+        return local[0] if local else None
+
+    def _fitness(self, exchange: Exchange, subnet: Subnet) -> int:
+        """How much speaks for one of several subnets of a link."""
+        asked = address_option(exchange, REQUESTED_ADDRESS)
+        lease = self.leases.find(exchange.client, subnet.first, subnet.last)
+        for grade, holds in (
+            (5, lease is not None and lease.address == asked),
+            (4, self.addresses.offer_of(exchange.client, subnet) is not None),
+            (3, _reservation(exchange, subnet) is not None),
+            (2, lease is not None),
+            (1, asked in subnet),
+        ):
+            if holds:
+                return grade
+        return 0
+
+    def _own_address(self, datagram: Datagram, subnet: Subnet) -> int:
+        """The server identifier: an address of ours that the client can reach (RFC 2131 §4.1)."""
+        interface = datagram.interface
+        if datagram.destination in interface.addresses:
+            return datagram.destination
+        key = (interface, subnet)
+        found = self._server_ids.get(key)
+        if found is None:
+            own = interface.addresses
+            found = next((address for address in own if address in subnet), own[0] if own else 0)
+            if not found:
+                raise Dropped(DropReason.GEN_FAILURE, f"no server identifier: {interface.name} has no address")
+            self._server_ids[key] = found
+        return found
+
+    def is_for_us(self, exchange: Exchange) -> bool:
+        chosen = address_option(exchange, SERVER_ID)
+        return chosen == exchange.server_id or chosen in exchange.interface.addresses
+
+    def check_server(self, exchange: Exchange) -> None:
+        if SERVER_ID in exchange.received and not self.is_for_us(exchange):
+            raise Dropped(DropReason.WRONG_SERVER, f"is for server {dotted(address_option(exchange, SERVER_ID))}")
+
+
+def address_option(exchange: Exchange, option: int) -> int:
+    """An option that holds an address, as an integer; 0 where it is absent or not four octets."""
+    value = exchange.received.get(option, b"")
+    return int.from_bytes(value, "big") if len(value) == 4 else 0
+
+
+def dotted(address: int) -> str:
+    """An address for people."""
+    return str(IPv4Address(address))
+
+
+def _reservation(exchange: Exchange, subnet: Subnet) -> Reservation | None:
+    if not subnet.reservations:
+        return None
+    return subnet.reservation(exchange.received.get(CLIENT_ID), exchange.chaddr)
