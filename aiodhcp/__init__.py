@@ -15,6 +15,7 @@ from aiodhcp.engine import Engine
 from aiodhcp.errors import AiodhcpError, ConfigError, DecodeError, StoreError
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
 from aiodhcp.explanation import Fact
+from aiodhcp.filters import Filters
 from aiodhcp.hooks import Hooks
 from aiodhcp.implementations import HookMetrics
 from aiodhcp.leases import NEVER, Lease, LeaseState, LeaseTable
@@ -62,6 +63,7 @@ __all__ = [
     "EthernetTransport",
     "Exchange",
     "Fact",
+    "Filters",
     "Health",
     "HookMetrics",
     "Hooks",

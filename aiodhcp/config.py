@@ -28,6 +28,7 @@ from aiodhcp.config_errors import Problem, Refusal, Source, problems, read_toml
 from aiodhcp.config_options import AlwaysSend, NeverSend, OptionTables, OptionValues, Table, context
 from aiodhcp.config_values import Address, Duration, Network, Range, Seconds, parse_duration, parse_seconds
 from aiodhcp.constants import SERVER_PORT
+from aiodhcp.filters import Filters
 from aiodhcp.hooks import Hooks
 from aiodhcp.parameters import Parameters
 from aiodhcp.plugins import PluginLoader
@@ -183,6 +184,17 @@ class SubnetTable(ParametersTable):
         return self
 
 
+class FiltersTable(Table):
+    """``[filters]``: hardware addresses, whole or with a star at the end."""
+
+    allow: list[str] | None = Field(None, description="who is served (everybody)")
+    deny: list[str] = Field(default_factory=list, description="who is not, also if allow names it")
+
+    def filters(self) -> Filters:
+        """As the engine takes it."""
+        return Filters(self.allow, self.deny)
+
+
 class PluginTable(Table):
     """An element of ``plugins``: a name as a string, or a table."""
 
@@ -259,6 +271,7 @@ class Settings(OptionTables, ParametersTable):
     log_level: Annotated[str, AfterValidator(_logging_level)] = "info"
     store: StoreTable = StoreTable()
     transport: TransportTable = TransportTable()
+    filters: FiltersTable = FiltersTable()
     subnet: list[SubnetTable] = Field(default_factory=list)
     class_: list[ClassTable] = Field(default_factory=list, alias="class")
 
@@ -276,6 +289,7 @@ class Settings(OptionTables, ParametersTable):
             self.decline_time,
             self.bootp,
             self.definitions(),
+            self.filters.filters(),
         )
 
     @model_validator(mode="after")

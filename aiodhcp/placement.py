@@ -34,6 +34,7 @@ class Placement:
         self.config = config
         self.addresses = addresses
         self.leases = addresses.leases
+        self._filters = config.filters if config.filters else None
         self._denied = frozenset(each.name for each in config.classes if each.deny)
         tests = config.tests
         self._early, self._late = tuple(tests.early), tuple(tests.late)
@@ -42,12 +43,14 @@ class Placement:
         self._local: dict[Interface, tuple[Subnet, ...]] = {}
         self._server_ids: dict[tuple[Interface, Subnet], int] = {}
 
-    def classify(self, exchange: Exchange) -> None:
-        """Find the classes that don't depend on what is reserved for the client; once.
+    def admit(self, exchange: Exchange) -> None:
+        """Ask the filters, and find the classes that don't depend on what is reserved for the client; these once.
 
         Raises:
-            Dropped: one of them is not served.
+            Dropped: the filters don't allow the client, or one of the classes is not served.
         """
+        if self._filters and (why := self._filters.refusal(exchange.chaddr)):
+            raise Dropped(DropReason.UNAUTH, why)
         if self._early and not exchange.classified:
             exchange.classified = True
             names = exchange.classes
@@ -77,7 +80,7 @@ class Placement:
     def place(self, exchange: Exchange) -> None:
         """Find the subnet of the client, for plugins to look at before the decision."""
         try:
-            self.classify(exchange)
+            self.admit(exchange)
         except Dropped:
             # Decided when all decisions are.
             return

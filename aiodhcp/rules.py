@@ -92,7 +92,7 @@ class Rules:
         message = self._messages.get(exchange.message_type)
         if message is None:
             raise Dropped(DropReason.INVALID, f"message type {exchange.message_type} is not for a server")
-        self.placement.classify(exchange)
+        self.placement.admit(exchange)
         if exchange.refusal:
             self._refuse_as_told(exchange)
             return

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 from aiodhcp.classes import Class, Classes
+from aiodhcp.filters import NO_FILTERS, Filters
 from aiodhcp.options import STANDARD_OPTIONS, Definitions
 from aiodhcp.parameters import NOTHING_SAID, AddressLike, Parameters, address_number
 
@@ -313,6 +314,7 @@ class Config:
         bootp: which BOOTP clients get an address: "no" for none, "reserved" for those that have a reservation, or
             "dynamic" for all: for ever, because BOOTP knows no leases (RFC 1534 §2).
         definitions: which options have names and formats, as plugins find them in packets.
+        filters: which hardware addresses are served.
 
     Raises:
         ValueError: subnets overlap, a class is named twice, or one that is asked for does not exist.
@@ -327,6 +329,7 @@ class Config:
     decline_time: int = 24 * 3600
     bootp: Bootp = "reserved"
     definitions: Definitions = STANDARD_OPTIONS
+    filters: Filters = NO_FILTERS
     _sorted: Sequence[Subnet] = field(init=False, default=())
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
@@ -342,6 +345,7 @@ class Config:
             decline_time: int = 24 * 3600,
             bootp: Bootp = "reserved",
             definitions: Definitions = STANDARD_OPTIONS,
+            filters: Filters = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:

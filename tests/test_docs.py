@@ -16,6 +16,7 @@ from _pytest.mark import ParameterSet
 from aiodhcp import hookspecs, serverspecs
 from aiodhcp.config import (
     ClassTable,
+    FiltersTable,
     ParametersTable,
     PluginTable,
     PoolTable,
@@ -78,7 +79,8 @@ def test_the_hook_of_the_readme_is_a_plugin(tmp_path: Path, monkeypatch: pytest.
 
 def test_every_key_is_documented() -> None:
     page = (ROOT / "docs/configuration.md").read_text()
-    tables = (ClassTable, SubnetTable, PoolTable, ReservationTable, PluginTable, StoreTable, TransportTable)
+    classes = (ClassTable, FiltersTable, SubnetTable, PoolTable, ReservationTable)
+    tables = (*classes, PluginTable, StoreTable, TransportTable)
     for table in (Settings, ParametersTable, *tables):
         for name, field in table.model_fields.items():
             key = field.alias or name

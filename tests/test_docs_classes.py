@@ -56,8 +56,22 @@ def test_strangers_are_not_served(new_client: NewClient) -> None:
     assert new_client(engine, mac="02:00:00:00:00:02").discover() is None
 
 
-def test_a_limit(new_client: NewClient) -> None:
+def test_filters(new_client: NewClient) -> None:
     engine = example("classes.md", 3)
+    served = {mac: new_client(engine, mac=mac).discover() is not None for mac in ALLOWED}
+    assert served == ALLOWED
+
+
+ALLOWED = {
+    "02:00:00:00:00:01": True,
+    "02:11:22:00:00:01": True,
+    "02:00:00:00:00:66": False,
+    "02:00:01:00:00:01": False,
+}
+
+
+def test_a_limit(new_client: NewClient) -> None:
+    engine = example("classes.md", 4)
     for _ in range(2):
         relayed(new_client, engine, b"eth0/7").join()
     third = relayed(new_client, engine, b"eth0/7")

@@ -40,6 +40,7 @@ CORE = [
     "expression_printing",
     "expressions",
     "classes",
+    "filters",
     "subnets",
     "explanation",
     "exchange",
