@@ -49,6 +49,7 @@ class Addresses:
     def adopt(self, config: Config) -> None:
         """Go by a configuration from now on. What was decided by the one before is as it was, and may be ended."""
         self.config = config
+        self._shared = config.by_address
         # What no client gets, either: the addresses of the routers it is told of, and of relay agents.
         self._routers = {
             int.from_bytes(value[at : at + 4], "big")
@@ -116,9 +117,10 @@ class Addresses:
         """Whether the client may have ``address``: its own or a free one of the pools that are for its classes, or the
         one reserved for it.
         """
-        reserved = subnet.by_address.get(address)
+        reserved = subnet.by_address.get(address) or self._shared.get(address)
         if reserved is not None:
-            if reserved is not reservation:
+            # Compared by whose it is, because a packet may be on its way while the configuration is loaded again.
+            if reservation is None or reserved.identity != reservation.identity:
                 return False
         elif reservation is not None and reservation.address == address:
             # A plugin's, which the subnet doesn't know.
@@ -165,9 +167,12 @@ class Addresses:
                 return wish, found
 
         offered, table, reserved, own, routers = self._offered, self.leases, subnet.by_address, self.own, self._routers
+        shared = self._shared
 
         def kept(address: int) -> bool:
-            return address in offered or address in reserved or address in own or address in routers
+            return (
+                address in offered or address in reserved or address in own or address in routers or address in shared
+            )
 
         def never_used(address: int) -> bool:
             return table.get(address) is None and not kept(address)

@@ -190,7 +190,7 @@ def _report(settings: Settings) -> None:
     except AiodhcpError as error:
         fail(error)
     addresses = sum(pool.size for subnet in settings.config().subnets for pool in subnet.pools)
-    reservations = sum(len(subnet.reservation) for subnet in settings.subnet)
+    reservations = len(settings.reservation) + sum(len(subnet.reservation) for subnet in settings.subnet)
     print(
         f"the configuration is good: {len(settings.subnet)} subnets, {addresses} addresses, "
         f"{reservations} reservations, {len(plugins)} plugins{' (loaded, not started)' if plugins else ''}"

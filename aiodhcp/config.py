@@ -34,6 +34,7 @@ from aiodhcp.parameters import Parameters
 from aiodhcp.plugins import PluginLoader
 from aiodhcp.policies import OnFailure, Policy
 from aiodhcp.registration import Plugin
+from aiodhcp.reservations import IDENTIFIERS
 from aiodhcp.server import DhcpServer
 from aiodhcp.stores import Store
 from aiodhcp.stores.memory import MemoryStore
@@ -111,11 +112,18 @@ class PoolTable(ParametersTable):
 
 
 class ReservationTable(ParametersTable):
-    """``[[subnet.reservation]]``."""
+    """``[[subnet.reservation]]``, and ``[[reservation]]`` for every subnet."""
 
     hardware_address: str | None = None
     client_id: str | None = None
+    duid: str | None = None
+    circuit_id: str | None = None
+    remote_id: str | None = None
+    subscriber_id: str | None = None
+    identify: str | None = Field(None, description="an expression, which comes to value for this client")
+    value: str | None = None
     address: Address | None = None
+    classes: list[str] = Field(default_factory=list, description="those that it puts the client into")
 
     def reservation(self) -> Reservation:
         """As the engine takes it."""
@@ -124,6 +132,13 @@ class ReservationTable(ParametersTable):
             self.client_id,
             self.address,
             self.parameters(),
+            self.duid,
+            self.circuit_id,
+            self.remote_id,
+            self.subscriber_id,
+            self.identify,
+            self.value,
+            self.classes,
         )
 
     @model_validator(mode="after")
@@ -261,6 +276,11 @@ class Settings(OptionTables, ParametersTable):
     offer_time: Duration = Field(60, description="how long an offered address is kept")
     decline_time: Duration = Field(86400, description="how long a declined address is left alone")
     bootp: Bootp = Field("reserved", description="which BOOTP clients get an address")
+    reservation_identifiers: list[str] = Field(
+        list(IDENTIFIERS), description="what reservations are found by, in order"
+    )
+    reservations_in_subnet: bool = Field(True, description="whether those of the client's subnet are looked at")
+    reservations_global: bool = Field(True, description="whether, after them, those for every subnet are")
     plugins: list[PluginTable] = Field(default_factory=list, description="in the order of calling")
     max_in_flight: int = Field(4096, ge=1, description="packets that may wait; more are dropped")
     wait_timeout: Duration = Field(10, description="how long one may wait behind others of its client")
@@ -272,6 +292,7 @@ class Settings(OptionTables, ParametersTable):
     store: StoreTable = StoreTable()
     transport: TransportTable = TransportTable()
     filters: FiltersTable = FiltersTable()
+    reservation: list[ReservationTable] = Field(default_factory=list)
     subnet: list[SubnetTable] = Field(default_factory=list)
     class_: list[ClassTable] = Field(default_factory=list, alias="class")
 
@@ -290,6 +311,10 @@ class Settings(OptionTables, ParametersTable):
             self.bootp,
             self.definitions(),
             self.filters.filters(),
+            [each.reservation() for each in self.reservation],
+            self.reservation_identifiers,
+            self.reservations_in_subnet,
+            self.reservations_global,
         )
 
     @model_validator(mode="after")

@@ -108,7 +108,11 @@ def _placed(exchange: Exchange) -> Iterator[Fact]:
         yield Fact("reservation", "none")
     else:
         address = "no address" if reservation.address is None else str(IPv4Address(reservation.address))
-        by = "found by a plugin" if reservation is exchange.looked_up else "by the configuration"
+        by = "found by a plugin"
+        if reservation is not exchange.looked_up:
+            by = "by the configuration"
+            if not {"hardware-address", "client-id"}.issuperset(reservation.kinds):
+                by += f", known by {' and '.join(reservation.kinds)}"
         yield Fact("reservation", f"{address}, {by}")
     known = exchange.lease_before
     yield Fact("lease before", "none" if known is None else f"{known.ip}, {known.state.name.lower()}")

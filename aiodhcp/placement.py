@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Final
 
 from aiodhcp.addresses import Addresses
 from aiodhcp.constants import BROADCAST_ADDRESS, DropReason, MessageType
 from aiodhcp.errors import Dropped
-from aiodhcp.exchange import CLIENT_ID, Datagram, Exchange, Interface
-from aiodhcp.subnets import Config, Reservation, Subnet
+from aiodhcp.exchange import Datagram, Exchange, Interface
+from aiodhcp.reservations import Reservation, Reservations
+from aiodhcp.subnets import Config, Subnet
 
 __all__ = ["Placement", "address_option", "dotted"]
 
@@ -40,6 +42,19 @@ class Placement:
         self._early, self._late = tuple(tests.early), tuple(tests.late)
         self._relayed = frozenset(tests.relayed)
         self._selective = any(subnet.classes for subnet in config.subnets)
+        order = config.reservation_identifiers
+        self._in_subnet = {
+            subnet: Reservations(subnet.reservations, order)
+            for subnet in config.subnets
+            if subnet.reservations and config.reservations_in_subnet
+        }
+        shared = bool(config.reservations) and config.reservations_global
+        self._global = Reservations(config.reservations, order) if shared else None
+        self._elsewhere: dict[Reservation, Reservation] = {}
+        self._lines = any(
+            each.asks_relay
+            for each in (*config.reservations, *(each for subnet in config.subnets for each in subnet.reservations))
+        )
         self._local: dict[Interface, tuple[Subnet, ...]] = {}
         self._server_ids: dict[tuple[Interface, Subnet], int] = {}
 
@@ -70,6 +85,8 @@ class Placement:
         names = exchange.classes
         names.difference_update(exchange.late_classes)
         before = frozenset(names)
+        if exchange.reservation is not None:
+            names.update(exchange.reservation.classes)
         for name, test in self._late:
             if test.holds(exchange):
                 names.add(name)
@@ -90,7 +107,7 @@ class Placement:
     def look_up(self, exchange: Exchange) -> bool:
         """Find the reservation of the client in its subnet. Whether there is none."""
         assert exchange.subnet is not None
-        exchange.reservation = _reservation(exchange, exchange.subnet)
+        exchange.reservation = self._reservation(exchange, exchange.subnet)
         return exchange.reservation is None
 
     def is_unknown(self, exchange: Exchange) -> bool:
@@ -152,12 +169,43 @@ class Placement:
         """The client is in ``subnet``: what is known of it there."""
         looked_up = exchange.looked_up
         if looked_up is None or subnet is not exchange.subnet:
-            exchange.reservation = _reservation(exchange, subnet)
+            exchange.reservation = self._reservation(exchange, subnet)
         exchange.subnet = subnet
         exchange.lease_before = self.leases.find(exchange.client, subnet.first, subnet.last)
         exchange.server_id = self.config.server_id or self._own_address(exchange.datagram, subnet)
-        if self._late:
+        if self._late or exchange.late_classes or (exchange.reservation is not None and exchange.reservation.classes):
             self._classify_late(exchange)
+
+    def _reservation(self, exchange: Exchange, subnet: Subnet) -> Reservation | None:
+        """What is reserved for the client in a subnet: by that, or else for every subnet."""
+        reserved = self._in_subnet.get(subnet)
+        found = None if reserved is None else reserved.find(exchange)
+        if found is None and self._global is not None:
+            found = self._global.find(exchange)
+            if found is not None and found.address is not None and found.address not in subnet:
+                found = self._without_address(found)
+        if found is None and self._lines and exchange.ciaddr and not exchange.giaddr:
+            found = self._line(exchange, subnet)
+        return found
+
+    def _without_address(self, reservation: Reservation) -> Reservation:
+        known = self._elsewhere.get(reservation)
+        if known is None:
+            known = self._elsewhere[reservation] = replace(reservation, address=None)
+        return known
+
+    def _line(self, exchange: Exchange, subnet: Subnet) -> Reservation | None:
+        """What was found by what a relay agent said, which a client that renews its lease can't repeat."""
+        reserved = subnet.by_address.get(exchange.ciaddr) or self.config.by_address.get(exchange.ciaddr)
+        lease = self.leases.get(exchange.ciaddr)
+        if reserved is None or lease is None or lease.client != exchange.client or not lease.holds(exchange.now):
+            return None
+        return reserved if reserved.asks_relay else None
+
+    def _is_reserved(self, exchange: Exchange, subnet: Subnet) -> bool:
+        """Whether something is reserved for the client in this subnet rather than in another."""
+        found = self._reservation(exchange, subnet)
+        return found is not None and (found.address is not None or found in subnet.reservations)
 
     def _on_link(self, exchange: Exchange, local: tuple[Subnet, ...]) -> Subnet | None:
         """The subnet of a client without a relay agent."""
@@ -182,7 +230,7 @@ class Placement:
         for grade, holds in (
             (5, lease is not None and lease.address == asked),
             (4, self.addresses.offer_of(exchange.client, subnet) is not None),
-            (3, _reservation(exchange, subnet) is not None),
+            (3, self._is_reserved(exchange, subnet)),
             (2, lease is not None),
             (1, asked in subnet),
         ):
@@ -223,9 +271,3 @@ def address_option(exchange: Exchange, option: int) -> int:
 def dotted(address: int) -> str:
     """An address for people."""
     return str(IPv4Address(address))
-
-
-def _reservation(exchange: Exchange, subnet: Subnet) -> Reservation | None:
-    if not subnet.reservations:
-        return None
-    return subnet.reservation(exchange.received.get(CLIENT_ID), exchange.chaddr)

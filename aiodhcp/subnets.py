@@ -14,6 +14,7 @@ from aiodhcp.classes import Class, Classes
 from aiodhcp.filters import NO_FILTERS, Filters
 from aiodhcp.options import STANDARD_OPTIONS, Definitions
 from aiodhcp.parameters import NOTHING_SAID, AddressLike, Parameters, address_number
+from aiodhcp.reservations import IDENTIFIERS, Reservation
 
 __all__ = ["Class", "Config", "Pool", "Reservation", "Subnet"]
 
@@ -101,61 +102,6 @@ class Pool:
         return sum(last - first + 1 for first, last in self.ranges)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Reservation:
-    """What is set aside for one client.
-
-    Attributes:
-        hardware_address: 1 to 16 octets, also as ``"02:00:00:00:00:01"``; or None.
-        client_id: option 61, also as hex with colons; or None. One of the two is needed.
-        address: also as a dotted string; None gives an address of the pools, with these parameters.
-        parameters: for this client alone.
-
-    Raises:
-        ValueError: neither of the two, or not what it should be.
-    """
-
-    hardware_address: bytes | None = None
-    client_id: bytes | None = None
-    address: int | None = None
-    parameters: Parameters = NOTHING_SAID
-
-    if TYPE_CHECKING:  # what it takes, which is more than what it keeps
-
-        def __init__(
-            self,
-            hardware_address: bytes | str | None = None,
-            client_id: bytes | str | None = None,
-            address: AddressLike | None = None,
-            parameters: Parameters = ...,
-        ) -> None: ...
-
-    def __post_init__(self) -> None:
-        if (self.hardware_address is None) == (self.client_id is None):
-            raise ValueError("expected a hardware address or a client id, and not both")
-        for name, low, high in (("hardware_address", 1, 16), ("client_id", 2, 255)):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            octets = _octets(value) if isinstance(value, str) else bytes(value)
-            if octets is None or not low <= len(octets) <= high:
-                raise ValueError(f"{name}: expected {low} to {high} octets like '02:00:00:00:00:01', got {value!r}")
-            _set(self, name, octets)
-        if self.address is not None:
-            _set(self, "address", address_number(self.address))
-
-
-def _octets(text: str) -> bytes | None:
-    parts = text.replace("-", ":").split(":")
-    # Not "2:0:0:0:0:1", whose digits would be read as other octets.
-    if len(parts) > 1 and any(len(part) != 2 for part in parts):
-        return None
-    try:
-        return bytes.fromhex("".join(parts))
-    except ValueError:
-        return None
-
-
 @dataclass(frozen=True, eq=False)
 class Subnet:
     """A network and what is given out in it.
@@ -235,23 +181,10 @@ class Subnet:
             seen.append((first, last))
 
     def _check_reservations(self) -> None:
-        clients: set[tuple[bool, bytes]] = set()
-        addresses: set[int] = set()
+        _check_reserved(self.reservations, "reservations", f"in {self} already")
         for at, each in enumerate(self.reservations):
-            octets = each.client_id if each.hardware_address is None else each.hardware_address
-            client = (each.hardware_address is None, octets or b"")
-            if client in clients:
-                raise ValueError(
-                    f"reservations[{at}]: {client[1].hex(':')} has a reservation in {self.network} already"
-                )
-            clients.add(client)
-            if each.address is None:
-                continue
-            if not self.first <= each.address <= self.last:
+            if each.address is not None and each.address not in self:
                 raise ValueError(f"reservations[{at}]: {IPv4Address(each.address)} is not in {self.network}")
-            if each.address in addresses:
-                raise ValueError(f"reservations[{at}]: {IPv4Address(each.address)} is reserved already")
-            addresses.add(each.address)
 
     def __contains__(self, address: int) -> bool:
         return self.first <= address <= self.last
@@ -260,25 +193,9 @@ class Subnet:
         return str(self.network)
 
     @cached_property
-    def by_hardware_address(self) -> Mapping[bytes, Reservation]:
-        """Reservations by hardware address."""
-        return {each.hardware_address: each for each in self.reservations if each.hardware_address is not None}
-
-    @cached_property
-    def by_client_id(self) -> Mapping[bytes, Reservation]:
-        """Reservations by client id."""
-        return {each.client_id: each for each in self.reservations if each.client_id is not None}
-
-    @cached_property
     def by_address(self) -> Mapping[int, Reservation]:
         """Reservations by address."""
         return {each.address: each for each in self.reservations if each.address is not None}
-
-    def reservation(self, client_id: bytes | None, chaddr: bytes) -> Reservation | None:
-        """The reservation of a client: by its client id, or else by its hardware address."""
-        if client_id is not None and client_id in self.by_client_id:
-            return self.by_client_id[client_id]
-        return self.by_hardware_address.get(chaddr)
 
     def pool(self, address: int) -> Pool | None:
         """The pool that gives out ``address``."""
@@ -287,6 +204,20 @@ class Subnet:
                 if first <= address <= last:
                     return pool
         return None
+
+
+def _check_reserved(reservations: Sequence[Reservation], key: str, where: str) -> None:
+    """Each client and each address once."""
+    clients: set[object] = set()
+    addresses: set[int] = set()
+    for at, each in enumerate(reservations):
+        if each.identity in clients:
+            raise ValueError(f"{key}[{at}]: {each} has a reservation {where}")
+        clients.add(each.identity)
+        if each.address is not None:
+            if each.address in addresses:
+                raise ValueError(f"{key}[{at}]: {IPv4Address(each.address)} is reserved already")
+            addresses.add(each.address)
 
 
 def _hosts(network: IPv4Network) -> tuple[int, int]:
@@ -315,6 +246,10 @@ class Config:
             "dynamic" for all: for ever, because BOOTP knows no leases (RFC 1534 §2).
         definitions: which options have names and formats, as plugins find them in packets.
         filters: which hardware addresses are served.
+        reservations: for clients in whatever subnet; the address of one counts in the subnet that it lies in.
+        reservation_identifiers: what reservations are found by, the first that finds one; see ``IDENTIFIERS``.
+        reservations_in_subnet, reservations_global: whether those of the subnet are looked at, and, after them, those
+            for every subnet.
 
     Raises:
         ValueError: subnets overlap, a class is named twice, or one that is asked for does not exist.
@@ -330,6 +265,10 @@ class Config:
     bootp: Bootp = "reserved"
     definitions: Definitions = STANDARD_OPTIONS
     filters: Filters = NO_FILTERS
+    reservations: Sequence[Reservation] = ()
+    reservation_identifiers: Sequence[str] = IDENTIFIERS
+    reservations_in_subnet: bool = True
+    reservations_global: bool = True
     _sorted: Sequence[Subnet] = field(init=False, default=())
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
@@ -346,6 +285,10 @@ class Config:
             bootp: Bootp = "reserved",
             definitions: Definitions = STANDARD_OPTIONS,
             filters: Filters = ...,
+            reservations: Sequence[Reservation] = (),
+            reservation_identifiers: Sequence[str] = ...,
+            reservations_in_subnet: bool = True,
+            reservations_global: bool = True,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -370,7 +313,38 @@ class Config:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"class: {name!r} is defined twice")
+        self._check_reservations()
         self._check_classes()
+
+    def _check_reservations(self) -> None:
+        _set(self, "reservation_identifiers", tuple(self.reservation_identifiers))
+        order = self.reservation_identifiers
+        for name in order:
+            if name not in IDENTIFIERS or order.count(name) > 1:
+                known = ", ".join(map(repr, IDENTIFIERS))
+                raise ValueError(f"reservation_identifiers: expected some of {known}, each once, got {name!r}")
+        _set(self, "reservations", tuple(self.reservations))
+        _check_reserved(self.reservations, "reservation", "for every subnet already")
+        for at, each in enumerate(self.reservations):
+            if each.address is None:
+                continue
+            subnet = self.subnet_of(each.address)
+            if subnet is None:
+                raise ValueError(f"reservation[{at}]: {IPv4Address(each.address)} is in no subnet")
+            if each.address in subnet.by_address:
+                raise ValueError(f"reservation[{at}]: {IPv4Address(each.address)} is reserved in {subnet} already")
+        for where, reservations in self._reserved():
+            for at, each in enumerate(reservations):
+                for kind in each.kinds:
+                    if kind not in order:
+                        raise ValueError(f"{where}reservation[{at}]: {kind!r} is not among reservation-identifiers")
+
+    def _reserved(self) -> list[tuple[str, Sequence[Reservation]]]:
+        """All reservations, and where they stand."""
+        return [
+            ("", self.reservations),
+            *((f"subnet[{at}].", each.reservations) for at, each in enumerate(self.subnets)),
+        ]
 
     def _check_classes(self) -> None:
         classes = self.tests
@@ -387,6 +361,11 @@ class Config:
                         if name not in classes.known:
                             key = f"{where}[{i}]" if where else ""
                             raise ValueError(f"subnet[{at}]{key}.classes: {classes.missing(name)}")
+        for where, reservations in self._reserved():
+            for at, each in enumerate(reservations):
+                for name in each.classes:
+                    if name not in classes.known:
+                        raise ValueError(f"{where}reservation[{at}].classes: {classes.missing(name)}")
 
     @cached_property
     def _firsts(self) -> list[int]:
@@ -408,7 +387,13 @@ class Config:
         users = [
             names for subnet in self.subnets for names in (subnet.classes, *(each.classes for each in subnet.pools))
         ]
-        return Classes(self.classes, {name for names in users for name in names})
+        given = {name for _, reservations in self._reserved() for each in reservations for name in each.classes}
+        return Classes(self.classes, {name for names in users for name in names}, given)
+
+    @cached_property
+    def by_address(self) -> Mapping[int, Reservation]:
+        """Reservations for every subnet by address; those of a subnet it has itself."""
+        return {each.address: each for each in self.reservations if each.address is not None}
 
     def subnet_of(self, address: int) -> Subnet | None:
         """The subnet that an address lies in."""

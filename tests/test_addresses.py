@@ -37,6 +37,10 @@ def lease(host: int, client: bytes = A, expires: int = 1000, state: LeaseState =
     return Lease(net + host, client, 1, client, state, 0, expires)
 
 
+def reserved_for(client: bytes, subnet: Subnet) -> Reservation | None:
+    return next((each for each in subnet.reservations if each.client_id == client), None)
+
+
 class Asking:
     """What a server does with ``addresses`` when clients ask; hosts are numbers of 192.0.2.0/24."""
 
@@ -45,7 +49,7 @@ class Asking:
         self.subnet = addresses.config.subnets[0]
 
     def reservation(self, client: bytes) -> Reservation | None:
-        return self.subnet.reservation(client, b"")
+        return reserved_for(client, self.subnet)
 
     def choose(self, client: bytes, requested: int = 0, now: float = 0, giaddr: int = 0) -> int | None:
         reservation = self.reservation(client)
@@ -523,7 +527,7 @@ class Network(RuleBasedStateMachine):
     @rule(client=clients, place=places, host=hosts, relay=st.sampled_from([0, 0, 1, 10, 11, 12]))
     def discovers(self, client: bytes, place: int, host: int, relay: int) -> None:
         subnet = self.subnets[place]
-        reservation = subnet.reservation(client, b"")
+        reservation = reserved_for(client, subnet)
         giaddr = subnet.first + relay if relay else 0
         found = self.addresses.choose(client, subnet, reservation, subnet.first + host, self.now, giaddr)
         address = None if found is None else found[0]
@@ -545,7 +549,7 @@ class Network(RuleBasedStateMachine):
         if offered and client in self.offers:
             address = self.offers[client]
             subnet = next(each for each in self.subnets if address in each)
-        if not self.addresses.may_have(client, subnet, subnet.reservation(client, b""), address, self.now):
+        if not self.addresses.may_have(client, subnet, reserved_for(client, subnet), address, self.now):
             return
         assert not self.promised(address, client)
         entered = Lease(address, client, 1, client, ACTIVE, self.now, self.now + seconds)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from client import Client, dotted
+from client import Client, dotted, number
 
 from aiodhcp import Engine, Settings
 from aiodhcp.expression_syntax import parse
@@ -91,3 +91,48 @@ def test_a_limit(new_client: NewClient) -> None:
 def test_the_expressions_of_the_tables_can_be_read(text: str) -> None:
     stand_in = "known" if re.search(r"\b(not|and|or)\b", text) else "'x'"
     parse(re.sub(r"(?<![\w'])[abc](?![\w'])", stand_in, text))
+
+
+# ── docs/reservations.md ──
+
+
+def test_reservations_of_a_subnet_and_of_all(new_client: NewClient) -> None:
+    engine = example("reservations.md", 0)
+    laptop, server, printer = (new_client(engine) for _ in range(3))
+    for client, giaddr, address, name in (
+        (laptop, "192.0.2.254", "192.0.2.10", "laptop"),
+        (laptop, "198.51.100.254", "198.51.100.10", "laptop"),
+        (server, "192.0.2.254", "192.0.2.11", None),
+        (server, "198.51.100.254", "198.51.100.200", None),
+        (printer, "192.0.2.254", "192.0.2.200", "printer"),
+        (printer, "198.51.100.254", "198.51.100.11", None),
+    ):
+        client.giaddr = number(giaddr)
+        ack = client.join()
+        assert (dotted(ack.yiaddr), ack.options.get("host-name")) == (address, name)
+
+
+def test_by_what_a_client_is_known(new_client: NewClient) -> None:
+    engine = example("reservations.md", 1)
+    for options, address in (
+        ({"client_id": bytes.fromhex("ff0000000100030001020000000001")}, "192.0.2.201"),
+        ({"relay_agent_information": {1: b"eth0/7", 2: b"sw-1"}}, "192.0.2.202"),
+        ({"relay_agent_information": {1: b"eth0/7", 2: b"sw-2"}}, "192.0.2.10"),
+        ({"relay_agent_information": {6: b"anna"}}, "192.0.2.203"),
+        ({"relay_agent_information": {1: b"eth0/9"}, "client_id": bytes.fromhex("01020000000004")}, "192.0.2.204"),
+        ({"vendor_class_identifier": "camera", "host_name": "entrance"}, "192.0.2.205"),
+    ):
+        assert dotted(new_client(engine, giaddr="192.0.2.254", **options).join().yiaddr) == address
+
+
+def test_which_reservation_counts(new_client: NewClient) -> None:
+    engine = example("reservations.md", 2)
+    assert dotted(relayed(new_client, engine, b"eth0/7").join().yiaddr) == "192.0.2.202"
+    assert dotted(new_client(engine, mac="02:00:00:00:00:01").join().yiaddr) == "192.0.2.201"
+
+
+def test_a_reservation_puts_a_client_into_a_class(new_client: NewClient) -> None:
+    engine = example("reservations.md", 3)
+    staff = new_client(engine).join()
+    assert (dotted(staff.yiaddr), staff.options["domain-name"]) == ("192.0.2.10", "staff.example.test")
+    assert dotted(new_client(engine).join().yiaddr) == "192.0.2.100"

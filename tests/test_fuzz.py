@@ -6,6 +6,7 @@ A witness keeps its own books of who was given what, and at the end every addres
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from ipaddress import IPv4Address
 from itertools import count
 from random import Random
@@ -18,12 +19,14 @@ from hypothesis import strategies as st
 
 from aiodhcp import (
     AddressProblem,
+    Class,
     Config,
     Datagram,
     Drop,
     DropReason,
     Engine,
     Exchange,
+    Lease,
     LeaseState,
     MessageType,
     Options,
@@ -56,12 +59,23 @@ CONFIG = Config(
         lease_time=3600,
         max_lease_time=0xFFFFFFFF,
     ),
+    classes=[
+        Class("named", test="option[12].exists or relay4[1].exists"),
+        Class("counted", test="member('named') and not known", limit=1000, limit_by="option[12].text + relay4[1].hex"),
+    ],
     offer_time=30,
     decline_time=600,
 )
 LINK_ADDRESSES = [IPv4Address(address) for address in LINK.addresses]
 FREE = {0: 12 - 3 + 4, 1: 3}
 """How many addresses a newcomer may get in each subnet: not the own, the excluded and the reserved one."""
+
+
+def reserved_for(reservations: Iterable[Reservation], lease: Lease) -> Reservation | None:
+    """The client id counts more."""
+    by_id = [each for each in reservations if each.client_id == lease.client]
+    by_hardware = [each for each in reservations if each.hardware_address == lease.chaddr]
+    return next(iter([*by_id, *by_hardware]), None)
 
 
 class Witness:
@@ -147,8 +161,10 @@ class Witness:
                 assert subnet.pool(lease.address) is not None
                 assert lease.address not in LINK.addresses
             else:
-                assert reserved is subnet.reservation(lease.client, lease.chaddr)
+                assert reserved is reserved_for(subnet.reservations, lease)
             active[lease.client, subnet.first] += 1
+        counted = [lease.counted.split(",") for lease in leases if lease.counted and lease.state == LeaseState.ACTIVE]
+        assert table.counts == Counter(key for keys in counted for key in keys)
         assert max(active.values(), default=1) == 1, "a client with two leases in one subnet"
         # Offers: one a client, one an address, none of what somebody else holds.
         assert {offer.address: client for client, offer in addresses._offers.items()} == addresses._offered

@@ -41,6 +41,7 @@ CORE = [
     "expressions",
     "classes",
     "filters",
+    "reservations",
     "subnets",
     "explanation",
     "exchange",
