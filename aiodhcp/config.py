@@ -209,6 +209,11 @@ class FiltersTable(Table):
         """As the engine takes it."""
         return Filters(self.allow, self.deny)
 
+    @model_validator(mode="after")
+    def _check_filters(self) -> Self:
+        self.filters()
+        return self
+
 
 class PluginTable(Table):
     """An element of ``plugins``: a name as a string, or a table."""

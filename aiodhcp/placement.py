@@ -41,6 +41,8 @@ class Placement:
         tests = config.tests
         self._early, self._late = tuple(tests.early), tuple(tests.late)
         self._relayed = frozenset(tests.relayed)
+        self.admits_all = not (self._filters or self._denied or self._early)
+        """Whether there is nobody to turn away and no class to find, so that ``admit`` need not be called."""
         self._selective = any(subnet.classes for subnet in config.subnets)
         order = config.reservation_identifiers
         self._in_subnet = {

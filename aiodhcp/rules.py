@@ -73,6 +73,7 @@ class Rules:
         self._select_address = select_address
         self._select_lease_time = select_lease_time
         self.placement = placement
+        self._admits_all = placement.admits_all
         self._limited = config.tests.limited
         self._messages: Final[dict[int, Callable[[Exchange], None]]] = {
             0: self._bootp,
@@ -92,7 +93,8 @@ class Rules:
         message = self._messages.get(exchange.message_type)
         if message is None:
             raise Dropped(DropReason.INVALID, f"message type {exchange.message_type} is not for a server")
-        self.placement.admit(exchange)
+        if not self._admits_all:
+            self.placement.admit(exchange)
         if exchange.refusal:
             self._refuse_as_told(exchange)
             return
