@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from aiodhcp.freemap import AddressChoice, FreeMap, drawn, hashed, lowest
 from aiodhcp.leases import FreeAddresses, Lease, LeaseState, LeaseTable
 from aiodhcp.subnets import Config, Pool, Reservation, Subnet
 
@@ -39,11 +40,14 @@ class Addresses:
         self.leases = LeaseTable(leases)
         self.own: set[int] = set()
         """The server's own addresses, which no client gets."""
+        self.seed = b""
+        """From which follows what is chosen at random; at most 64 octets."""
+        self._draw = drawn(lambda: self.seed)
         # In order of expiry, because each is kept for the same time.
         self._offers: OrderedDict[bytes, Offer] = OrderedDict()
         self._offered: dict[int, bytes] = {}
-        self._pools: dict[Pool, FreeAddresses] = {}
-        self._free: dict[Pool, FreeAddresses] = {}
+        self._pools: dict[Pool, FreeAddresses | FreeMap] = {}
+        self._free: dict[Pool, FreeAddresses | FreeMap] = {}
         self.adopt(config)
 
     def adopt(self, config: Config) -> None:
@@ -58,14 +62,38 @@ class Addresses:
             for at in range(0, len(value), 4)
         }.union(*(subnet.relays for subnet in config.subnets))
         previous = self._pools
-        self._pools = {pool: FreeAddresses(pool.ranges) for subnet in config.subnets for pool in subnet.pools}
+        self._pools = {
+            pool: self._unused(pool, config.choice(subnet, pool)) for subnet in config.subnets for pool in subnet.pools
+        }
         # Packets that are on their way may still take from the pools that were.
         self._free = previous | self._pools
+        mapped = False
         for free in self._pools.values():
-            free.skip(lambda address: self.leases.get(address) is not None)
+            if isinstance(free, FreeMap):
+                mapped = True
+            else:
+                free.skip(lambda address: self.leases.get(address) is not None)
         for lease in sorted(self.leases, key=lambda lease: lease.expires):
             if lease.state in (LeaseState.RELEASED, LeaseState.EXPIRED):
                 self.give_back(lease.address)
+            elif mapped:
+                self._take_out(lease.address)
+
+    def _unused(self, pool: Pool, choice: AddressChoice) -> FreeAddresses | FreeMap:
+        if choice == "sequential":
+            return FreeMap(pool.ranges, lowest, "the lowest free one")
+        if choice == "random":
+            return FreeMap(pool.ranges, self._draw, "chosen at random")
+        if choice == "hash":
+            return FreeMap(pool.ranges, hashed, "chosen by a hash of the client")
+        return FreeAddresses(pool.ranges)
+
+    def _take_out(self, address: int) -> None:
+        subnet = self.config.subnet_of(address)
+        pool = None if subnet is None else subnet.pool(address)
+        free = None if pool is None else self._pools[pool]
+        if isinstance(free, FreeMap):
+            free.take_out(address)
 
     def lapse(self, now: float) -> None:
         """Forget the offers that nobody took up in time."""
@@ -150,7 +178,7 @@ class Addresses:
         classes: frozenset[str] = NO_CLASSES,
     ) -> tuple[int, str] | None:
         """The address to offer (RFC 2131 §4.3.1), and how it was found: the reserved one, the one offered already, the
-        client's current or previous one, the one it asks for, one that was never used, the one longest unused. None
+        client's current or previous one, the one it asks for, or another one by the address choice of the pool. None
         when there is none.
 
         Never the relay agent's own, ``giaddr``; which is not remembered, because anybody may pretend to be one.
@@ -185,13 +213,15 @@ class Addresses:
             addresses = self._free.get(pool)
             if addresses is None or not pool.is_for(classes):  # None: of two configurations ago
                 continue
-            address = addresses.take(never_used, free)
+            address = addresses.take(never_used, free, client)
             if address == giaddr:
                 # It may stand there twice: as never used, and as given back by who was offered it.
                 while address == giaddr:
-                    address = addresses.take(never_used, free)
+                    address = addresses.take(never_used, free, client)
                 addresses.give_back(giaddr)
             if address is not None:
+                if isinstance(addresses, FreeMap):
+                    return address, addresses.found
                 return address, "never used before" if table.get(address) is None else "the longest unused"
         return None
 

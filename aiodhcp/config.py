@@ -11,12 +11,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -26,9 +24,20 @@ from pydantic import (
 
 from aiodhcp.config_errors import Problem, Refusal, Source, problems, read_toml
 from aiodhcp.config_options import AlwaysSend, NeverSend, OptionTables, OptionValues, Table, context
-from aiodhcp.config_values import Address, Duration, Network, Range, Seconds, parse_duration, parse_seconds
+from aiodhcp.config_values import (
+    Address,
+    ControlPath,
+    Duration,
+    LogLevel,
+    Network,
+    Range,
+    Seconds,
+    parse_duration,
+    parse_seconds,
+)
 from aiodhcp.constants import SERVER_PORT
 from aiodhcp.filters import Filters
+from aiodhcp.freemap import AddressChoice
 from aiodhcp.hooks import Hooks
 from aiodhcp.parameters import Parameters
 from aiodhcp.plugins import PluginLoader
@@ -46,14 +55,6 @@ __all__ = ["Settings", "load_config", "parse_duration", "parse_seconds"]
 
 SLOW_PLUGINS: Final = frozenset({"callouts"})
 """Entry points whose plugins are made in a thread at a reload."""
-
-
-def _control(value: object) -> object:
-    if value is None or value is False or isinstance(value, Path):
-        return value
-    if isinstance(value, str) and value:
-        return Path(value)
-    raise ValueError(f"expected the path of a socket, or false for none, got {value!r}")
 
 
 def _table_of(key: str, value: object) -> object:
@@ -100,15 +101,16 @@ class PoolTable(ParametersTable):
     range: Range
     exclude: list[Range] = Field(default_factory=list)
     classes: list[str] = Field(default_factory=list, description="whose clients get its addresses (everybody)")
+    address_choice: AddressChoice | None = Field(None, description="how one of them is chosen (as in its subnet)")
 
     @model_validator(mode="before")
     @classmethod
     def _from_string(cls, value: object) -> object:
         return _table_of("range", value)
 
-    def pool(self) -> Pool:
-        """As the engine takes it."""
-        return Pool(self.range, self.parameters(), self.exclude, self.classes)
+    def pool(self, exclude: Iterable[tuple[int, int]] = ()) -> Pool:
+        """As the engine takes it; without the ranges that its subnet excludes, too."""
+        return Pool(self.range, self.parameters(), [*self.exclude, *exclude], self.classes, self.address_choice)
 
 
 class ReservationTable(ParametersTable):
@@ -178,12 +180,13 @@ class SubnetTable(ParametersTable):
     conflict_probe: Probe = Field("off", description="whether it is asked for an address before that is offered")
     probe_timeout: Seconds = Field(0.5, description="how long an answer is waited for")
     classes: list[str] = Field(default_factory=list, description="whose clients it is for (everybody)")
+    address_choice: AddressChoice | None = Field(None, description="how an address is chosen (as at the top)")
 
     def as_subnet(self) -> Subnet:
         """As the engine takes it."""
         return Subnet(
             self.subnet,
-            [Pool(pool.range, pool.parameters(), [*pool.exclude, *self.exclude], pool.classes) for pool in self.pools],
+            [pool.pool(self.exclude) for pool in self.pools],
             [each.reservation() for each in self.reservation],
             self.parameters(),
             self.interfaces,
@@ -191,6 +194,7 @@ class SubnetTable(ParametersTable):
             self.conflict_probe,
             self.probe_timeout,
             self.classes,
+            address_choice=self.address_choice,
         )
 
     @model_validator(mode="after")
@@ -264,12 +268,6 @@ class TransportTable(Table):
         return self
 
 
-def _logging_level(level: str) -> str:
-    if level.lower() not in ("debug", "info", "warning", "error"):
-        raise ValueError(f"expected 'debug', 'info', 'warning' or 'error', got {level!r}")
-    return level.lower()
-
-
 class Settings(OptionTables, ParametersTable):
     """A whole configuration file, and what to make of it."""
 
@@ -286,14 +284,15 @@ class Settings(OptionTables, ParametersTable):
     )
     reservations_in_subnet: bool = Field(True, description="whether those of the client's subnet are looked at")
     reservations_global: bool = Field(True, description="whether, after them, those for every subnet are")
+    address_choice: AddressChoice = Field("least-recently-used", description="how one is chosen for a new client")
     plugins: list[PluginTable] = Field(default_factory=list, description="in the order of calling")
     max_in_flight: int = Field(4096, ge=1, description="packets that may wait; more are dropped")
     wait_timeout: Duration = Field(10, description="how long one may wait behind others of its client")
     explain: int = Field(0, ge=0, description="how many recent exchanges are kept for 'aiodhcp explain'")
-    control: Annotated[Path | Literal[False] | None, BeforeValidator(_control)] = Field(
+    control: ControlPath = Field(
         None, description="the control socket; a relative path starts at the configuration file; false for none"
     )
-    log_level: Annotated[str, AfterValidator(_logging_level)] = "info"
+    log_level: LogLevel = "info"
     store: StoreTable = StoreTable()
     transport: TransportTable = TransportTable()
     filters: FiltersTable = FiltersTable()
@@ -320,6 +319,7 @@ class Settings(OptionTables, ParametersTable):
             self.reservation_identifiers,
             self.reservations_in_subnet,
             self.reservations_global,
+            address_choice=self.address_choice,
         )
 
     @model_validator(mode="after")

@@ -5,14 +5,25 @@ from __future__ import annotations
 import math
 import re
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Final
+from pathlib import Path
+from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from aiodhcp.constants import INFINITE
 from aiodhcp.subnets import parse_range
 
-__all__ = ["Address", "Duration", "Network", "Range", "Seconds", "parse_duration", "parse_seconds"]
+__all__ = [
+    "Address",
+    "ControlPath",
+    "Duration",
+    "LogLevel",
+    "Network",
+    "Range",
+    "Seconds",
+    "parse_duration",
+    "parse_seconds",
+]
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION: Final = re.compile(r"(?:\d+[smhdw])+")
@@ -85,8 +96,24 @@ def _range(value: object) -> tuple[int, int]:
         ) from None
 
 
+def _control(value: object) -> object:
+    if value is None or value is False or isinstance(value, Path):
+        return value
+    if isinstance(value, str) and value:
+        return Path(value)
+    raise ValueError(f"expected the path of a socket, or false for none, got {value!r}")
+
+
+def _logging_level(level: str) -> str:
+    if level.lower() not in ("debug", "info", "warning", "error"):
+        raise ValueError(f"expected 'debug', 'info', 'warning' or 'error', got {level!r}")
+    return level.lower()
+
+
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 Network = Annotated[IPv4Network, BeforeValidator(_network)]
 Address = Annotated[int, BeforeValidator(_ip)]
 Range = Annotated[tuple[int, int], BeforeValidator(_range)]
+ControlPath = Annotated[Path | Literal[False] | None, BeforeValidator(_control)]
+LogLevel = Annotated[str, AfterValidator(_logging_level)]

@@ -257,12 +257,13 @@ class FreeAddresses:
         self._returned[address] = None
         self._returned.move_to_end(address)
 
-    def take(self, never_used: Callable[[int], bool], free: Callable[[int], bool]) -> int | None:
+    def take(self, never_used: Callable[[int], bool], free: Callable[[int], bool], client: bytes = b"") -> int | None:
         """The next address, or None when the pool is empty.
 
         Args:
             never_used: whether an address not given out by us yet is known to nobody.
             free: whether an address that was given back still is free.
+            client: for whom, which makes no difference here.
         """
         while self._range < len(self._ranges):
             last = self._ranges[self._range][1]

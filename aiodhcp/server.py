@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -150,6 +151,7 @@ class DhcpServer:
             leases = list(await self._store.load())
             self._traffic.engine = Engine(self.config, self.hooks, leases)
             self.engine.tracing = self._recent is not None
+            self.engine.addresses.seed = os.urandom(16)
             self.hooks.reset()
             await self.hooks.control(self, ControlCode.START)
             self._listens = True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from aiodhcp.classes import Class, Classes
 from aiodhcp.filters import NO_FILTERS, Filters
+from aiodhcp.freemap import ADDRESS_CHOICES, AddressChoice
 from aiodhcp.options import STANDARD_OPTIONS, Definitions
 from aiodhcp.parameters import NOTHING_SAID, AddressLike, Parameters, address_number
 from aiodhcp.reservations import IDENTIFIERS, Reservation
@@ -48,6 +49,11 @@ def _range(value: str | tuple[int, int]) -> tuple[int, int]:
     return first, last
 
 
+def _check_choice(choice: str | None) -> None:
+    if choice not in (None, *ADDRESS_CHOICES):
+        raise ValueError(f"address_choice: expected {', '.join(map(repr, ADDRESS_CHOICES))}, got {choice!r}")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
     """Addresses to give out.
@@ -57,13 +63,18 @@ class Pool:
         parameters: for the clients that get an address of this pool.
         exclude: ranges that are not given out; also as strings.
         classes: names of the classes whose clients get an address of it; empty for everybody.
+        address_choice: how one of its addresses is chosen; None for as its subnet says.
         ranges: what remains of ``range``, in order.
+
+    Raises:
+        ValueError: a range is wrong, or there is no such choice.
     """
 
     range: tuple[int, int]
     parameters: Parameters = NOTHING_SAID
     exclude: Sequence[tuple[int, int]] = ()
     classes: Sequence[str] = ()
+    address_choice: AddressChoice | None = None
     ranges: tuple[tuple[int, int], ...] = field(init=False, default=())
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
@@ -74,9 +85,11 @@ class Pool:
             parameters: Parameters = ...,
             exclude: Sequence[tuple[int, int] | str] = (),
             classes: Sequence[str] = (),
+            address_choice: AddressChoice | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
+        _check_choice(self.address_choice)
         _set(self, "range", _range(self.range))
         ranges = [self.range]
         for low, high in sorted(_range(each) for each in self.exclude):
@@ -117,6 +130,7 @@ class Subnet:
             by an echo request, "auto" by ARP or, where there is a relay agent between, by ICMP, or "off".
         probe_timeout: seconds to wait for an answer.
         classes: names of the classes whose clients it is for; empty for everybody.
+        address_choice: how an address of its pools is chosen; None for as the configuration says.
 
     Raises:
         ValueError: something lies outside of the network, overlaps, or is reserved twice.
@@ -131,6 +145,7 @@ class Subnet:
     conflict_probe: Probe = "off"
     probe_timeout: float = 0.5
     classes: Sequence[str] = ()
+    address_choice: AddressChoice | None = None
     first: int = field(init=False, default=0)
     last: int = field(init=False, default=0)
 
@@ -147,9 +162,11 @@ class Subnet:
             conflict_probe: Probe = "off",
             probe_timeout: float = 0.5,
             classes: Sequence[str] = (),
+            address_choice: AddressChoice | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
+        _check_choice(self.address_choice)
         network = IPv4Network(self.network)
         _set(self, "network", network)
         _set(self, "first", int(network.network_address))
@@ -250,6 +267,9 @@ class Config:
         reservation_identifiers: what reservations are found by, the first that finds one; see ``IDENTIFIERS``.
         reservations_in_subnet, reservations_global: whether those of the subnet are looked at, and, after them, those
             for every subnet.
+        address_choice: how an address is chosen for a client that has none: "least-recently-used" for one that was
+            never used or else the one that was free longest, "sequential" for the lowest, "random", or "hash" for the
+            one that belongs to the client by a hash, or the next one.
 
     Raises:
         ValueError: subnets overlap, a class is named twice, or one that is asked for does not exist.
@@ -269,6 +289,7 @@ class Config:
     reservation_identifiers: Sequence[str] = IDENTIFIERS
     reservations_in_subnet: bool = True
     reservations_global: bool = True
+    address_choice: AddressChoice = "least-recently-used"
     _sorted: Sequence[Subnet] = field(init=False, default=())
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
@@ -289,9 +310,11 @@ class Config:
             reservation_identifiers: Sequence[str] = ...,
             reservations_in_subnet: bool = True,
             reservations_global: bool = True,
+            address_choice: AddressChoice = "least-recently-used",
         ) -> None: ...
 
     def __post_init__(self) -> None:
+        _check_choice(self.address_choice)
         _set(self, "subnets", tuple(self.subnets))
         _set(self, "classes", tuple(self.classes))
         _set(self, "parameters", DEFAULTS.under(self.parameters))
@@ -394,6 +417,10 @@ class Config:
     def by_address(self) -> Mapping[int, Reservation]:
         """Reservations for every subnet by address; those of a subnet it has itself."""
         return {each.address: each for each in self.reservations if each.address is not None}
+
+    def choice(self, subnet: Subnet, pool: Pool) -> AddressChoice:
+        """How an address of a pool is chosen."""
+        return pool.address_choice or subnet.address_choice or self.address_choice
 
     def subnet_of(self, address: int) -> Subnet | None:
         """The subnet that an address lies in."""

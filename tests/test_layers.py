@@ -36,6 +36,7 @@ CORE = [
     "packet",
     "parameters",
     "leases",
+    "freemap",
     "expression_syntax",
     "expression_printing",
     "expressions",
@@ -65,6 +66,7 @@ CORE = [
 
 MUST_NOT_KNOW = {
     "leases": set(CORE) - {"leases"},
+    "freemap": set(CORE) - {"freemap"},
     "subnets": {"leases", "packet"},
     "addresses": {"packet", "exchange", "hookspecs", "hooks"},
     "expression_syntax": {"packet"},

@@ -16,7 +16,10 @@ from aiodhcp_plugins.tables import Table
 
 __all__ = ["StableAddresses"]
 
-ANY_WILL_DO = ("never used before", "the longest unused")
+ANY_WILL_DO = (
+    *("never used before", "the longest unused", "the lowest free one", "chosen at random"),
+    "chosen by a hash of the client",
+)
 ASKED_FOR = "asked for by the client"
 """``Exchange.address_from`` of an address that is nothing to the client, and of one that it only wishes for."""
 
