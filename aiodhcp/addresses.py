@@ -6,12 +6,13 @@ Offers are promises, kept in memory only (RFC 2131 §3.1, step 2). Knows no pack
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from aiodhcp.freemap import AddressChoice, FreeMap, drawn, hashed, lowest
 from aiodhcp.leases import FreeAddresses, Lease, LeaseState, LeaseTable
 from aiodhcp.subnets import Config, Pool, Reservation, Subnet
+from aiodhcp.usage import PoolUsage, Shortage, Usage
 
 __all__ = ["Addresses", "Offer"]
 
@@ -43,6 +44,8 @@ class Addresses:
         self.seed = b""
         """From which follows what is chosen at random; at most 64 octets."""
         self._draw = drawn(lambda: self.seed)
+        self._usage: Usage | None = None
+        self._shortages: dict[Subnet, Shortage] = {}
         # In order of expiry, because each is kept for the same time.
         self._offers: OrderedDict[bytes, Offer] = OrderedDict()
         self._offered: dict[int, bytes] = {}
@@ -54,6 +57,8 @@ class Addresses:
         """Go by a configuration from now on. What was decided by the one before is as it was, and may be ended."""
         self.config = config
         self._shared = config.by_address
+        self._usage = self.leases.changed = None
+        self._shortages = {}
         # What no client gets, either: the addresses of the routers it is told of, and of relay agents.
         self._routers = {
             int.from_bytes(value[at : at + 4], "big")
@@ -224,6 +229,36 @@ class Addresses:
                     return address, addresses.found
                 return address, "never used before" if table.get(address) is None else "the longest unused"
         return None
+
+    def share_in_use(self, pool: Pool) -> float:
+        """Which share of a pool is leased or declined, from 0 to 1."""
+        return self._counting().share(pool)
+
+    def usage(self, subnet: Subnet, pools: Sequence[Pool] | None = None) -> PoolUsage:
+        """What the addresses of a subnet's pools are; or of some of the pools."""
+        kept = {*subnet.by_address, *self._shared, *self.own, *self._routers}
+        return self._counting().of(subnet.pools if pools is None else pools, self._offered, kept)
+
+    def _counting(self) -> Usage:
+        if self._usage is None:
+            self._usage = Usage(self.config, self.leases)
+        return self._usage
+
+    def exhausted(self, subnet: Subnet, classes: frozenset[str], now: float) -> None:
+        """There was no free address for a client of these classes: the log says so, at most once a minute."""
+        shortage = self._shortages.setdefault(subnet, Shortage())
+        pools = tuple(pool for pool in subnet.pools if pool.is_for(classes))
+        if pools and not shortage.is_quiet(now):
+            shortage.pools = pools
+            shortage.begins(subnet, self.usage(subnet, shortage.pools), now)
+
+    def check_shortages(self) -> None:
+        """Where there are free addresses again, the log says so."""
+        for subnet, shortage in self._shortages.items():
+            if shortage.lasts:
+                usage = self.usage(subnet, shortage.pools)
+                if sum(usage[1:]) < usage.size:
+                    shortage.ends(subnet, usage)
 
     def decline(self, address: int, htype: int, chaddr: bytes, now: float) -> Lease:
         """An address is in use by somebody else: nobody gets it for a while.

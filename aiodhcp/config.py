@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -32,6 +31,7 @@ from aiodhcp.config_values import (
     Network,
     Range,
     Seconds,
+    default_store_path,
     parse_duration,
     parse_seconds,
 )
@@ -51,7 +51,7 @@ from aiodhcp.stores.sqlite import SqliteStore
 from aiodhcp.subnets import Bootp, Class, Config, Pool, Probe, Reservation, Subnet
 from aiodhcp.transports import Transport
 
-__all__ = ["Settings", "load_config", "parse_duration", "parse_seconds"]
+__all__ = ["Settings", "default_store_path", "load_config", "parse_duration", "parse_seconds"]
 
 SLOW_PLUGINS: Final = frozenset({"callouts"})
 """Entry points whose plugins are made in a thread at a reload."""
@@ -84,6 +84,9 @@ class ParametersTable(Table):
         default_factory=list, description="options that a client gets without asking for them"
     )
     never_send: NeverSend = Field(default_factory=list, description="options that it doesn't get")
+    adaptive_lease_time_threshold: float | None = Field(
+        None, description="the share of a pool in use above which leases are short (never)"
+    )
 
     def parameters(self) -> Parameters:
         """As the engine takes them."""
@@ -479,15 +482,6 @@ class Settings(OptionTables, ParametersTable):
             "wait-timeout": self.wait_timeout,
             "explain": self.explain,
         }
-
-
-def default_store_path() -> Path:
-    """Where leases are kept when nothing is said."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("PROGRAMDATA", "C:/ProgramData"), "aiodhcp", "leases.sqlite")
-    if os.name == "posix" and os.geteuid() == 0:
-        return Path("/var/lib/aiodhcp/leases.sqlite")
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "aiodhcp/leases.sqlite"
 
 
 def load_config(path: str | os.PathLike[str]) -> Settings:

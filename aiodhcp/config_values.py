@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import sys
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -21,6 +23,7 @@ __all__ = [
     "Network",
     "Range",
     "Seconds",
+    "default_store_path",
     "parse_duration",
     "parse_seconds",
 ]
@@ -71,6 +74,15 @@ def parse_seconds(value: object) -> float:
     if seconds > 0:
         return seconds
     raise ValueError(f"expected seconds like 0.5, or a duration like '500ms', '2s' or 'infinite', got {value!r}")
+
+
+def default_store_path() -> Path:
+    """Where leases are kept when nothing is said."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("PROGRAMDATA", "C:/ProgramData"), "aiodhcp", "leases.sqlite")
+    if os.name == "posix" and os.geteuid() == 0:
+        return Path("/var/lib/aiodhcp/leases.sqlite")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "aiodhcp/leases.sqlite"
 
 
 def _network(value: object) -> IPv4Network:

@@ -208,6 +208,7 @@ class Engine:
             ended.append(now_ended)
             tell = (hooks.lease_expired if active else hooks.lease_recovered).run
             pending.append(tell(now_ended) if waiting is None else _then(waiting, tell, now_ended))
+        self.addresses.check_shortages()
         return ended, [each for each in pending if each is not None]
 
     def may_have(self, exchange: Exchange, address: int) -> bool:

@@ -120,6 +120,7 @@ class Exchange:
         lease_after: its lease by this packet.
         changes: leases to be committed before the reply may leave.
         address_from: how ``yiaddr`` was found, in words.
+        lease_time_from: why the lease time is not what it would be, in words; empty where it is.
         refusal: a plugin's words for the client that it refuses; empty where none does.
         reply_type: OFFER, ACK or NAK, ``BOOTP_REPLY`` for a BOOTP client; 0 when there is no reply.
         yiaddr, lease_time: what the reply says, as integers; 0 when it doesn't.
@@ -164,6 +165,7 @@ class Exchange:
         "lease_after",
         "lease_before",
         "lease_time",
+        "lease_time_from",
         "left_out",
         "looked_up",
         "message_type",
@@ -205,7 +207,7 @@ class Exchange:
         self.late_classes = NO_CLASSES
         self.classified = self.placed = False
         self.subnet: Subnet | None = None
-        self.subnet_from = self.address_from = self.refusal = ""
+        self.subnet_from = self.address_from = self.lease_time_from = self.refusal = ""
         self.looked_up: Reservation | None = None
         self.pool: Pool | None = None
         self.reservation: Reservation | None = None
@@ -388,6 +390,7 @@ class Exchange:
     def start_over(self) -> None:
         """The address that the network was asked for is not to be had: nothing is offered, and it is decided again."""
         self.probe = self.reply_type = self.yiaddr = self.lease_time = 0
+        self.lease_time_from = ""
         self.conflicts += 1
 
     def drop(self, reason: DropReason, why: str) -> None:

@@ -123,7 +123,7 @@ def _lease_time(exchange: Exchange) -> str:
     asked = exchange.received.get(LEASE_TIME, b"")
     if len(asked) == 4:
         words += f" (the client asked for {int.from_bytes(asked, 'big')})"
-    return words
+    return f"{words}, {exchange.lease_time_from}" if exchange.lease_time_from else words
 
 
 def _outcome(exchange: Exchange) -> str:

@@ -86,10 +86,12 @@ class LeaseTable:
 
     Attributes:
         counts: how many active leases there are, by what they are ``counted`` under.
+        changed: called with what was known of an address and what is known now, where the state differs.
     """
 
     def __init__(self, leases: Iterable[Lease] = ()) -> None:
         self.counts: Counter[str] = Counter()
+        self.changed: Callable[[Lease | None, Lease | None], None] | None = None
         self._by_address: dict[int, Lease] = {}
         self._by_client: dict[bytes, int] = {}
         # Only for clients that have been in several networks.
@@ -139,6 +141,8 @@ class LeaseTable:
                 self._forget(previous)
         if lease.counted:
             self._count(lease, 1)
+        if self.changed is not None and (previous is None or previous.state != lease.state):
+            self.changed(previous, lease)
         self._by_address[address] = lease
         known = self._by_client.get(client)
         if not client:
@@ -166,6 +170,8 @@ class LeaseTable:
             self._forget(lease)
             if lease.counted:
                 self._count(lease, -1)
+            if self.changed is not None:
+                self.changed(lease, None)
         return lease
 
     def due(self, now: float) -> list[Lease]:

@@ -52,6 +52,8 @@ class Parameters:
         always_send: options that a client gets also if it doesn't ask for them, by code or name. Kept as codes.
         never_send: options that it doesn't get even if it asks for them, by code or name. Kept as codes. Of each
             option the most specific list that has it counts.
+        adaptive_lease_time_threshold: above this share of a pool in use new leases last ``min_lease_time`` at most, and
+            a renewed one no longer than what remains of it, if that is more; more than 0 and less than 1.
         definitions: which names there are; the standard ones where a configuration has none of its own. Not kept.
 
     Raises:
@@ -69,6 +71,7 @@ class Parameters:
     boot_file: str | None = None
     always_send: tuple[int, ...] = ()
     never_send: tuple[int, ...] = ()
+    adaptive_lease_time_threshold: float | None = None
     definitions: InitVar[Definitions] = STANDARD_OPTIONS
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
@@ -86,6 +89,7 @@ class Parameters:
             boot_file: str | None = None,
             always_send: Iterable[int | str] = (),
             never_send: Iterable[int | str] = (),
+            adaptive_lease_time_threshold: float | None = None,
             definitions: Definitions = STANDARD_OPTIONS,
         ) -> None: ...
 
@@ -100,6 +104,11 @@ class Parameters:
             seconds = getattr(self, name)
             if seconds is not None and not (isinstance(seconds, int) and 1 <= seconds <= INFINITE):
                 raise ValueError(f"{name}: expected 1 to {INFINITE} seconds, got {seconds!r}")
+        share = self.adaptive_lease_time_threshold
+        if share is not None and not (isinstance(share, int | float) and 0 < share < 1):
+            raise ValueError(
+                f"adaptive_lease_time_threshold: expected a share of more than 0 and less than 1, got {share!r}"
+            )
         if (self.min_lease_time or 1) > (self.max_lease_time or INFINITE):
             raise ValueError(
                 f"min_lease_time: expected at most max-lease-time, {self.max_lease_time}, got {self.min_lease_time}"

@@ -33,6 +33,8 @@ log = logging.getLogger("aiodhcp.replies")
 SUBNET_MASK, BROADCAST_OPTION = 1, 28
 LEASE_TIME, SERVER_ID, PARAMETER_REQUEST_LIST, MESSAGE, MAXIMUM_SIZE = 51, 54, 55, 56, 57
 RENEWAL_TIME, REBINDING_TIME, CLIENT_ID, RELAY_AGENT_INFORMATION = 58, 59, 61, 82
+SHORTEST: Final = 60
+"""Seconds: the least that a client may ask for, where nothing is said."""
 IP_AND_UDP: Final = 28
 """Octets of the headers that option 57 counts (RFC 2131 §2: a 576-octet IP datagram)."""
 SMALLEST, LARGEST = 576, 1500
@@ -104,8 +106,12 @@ class Replies:
         if requested is None or len(requested) != 4:
             return configured
         longest = parameters.max_lease_time or configured
-        shortest = min(parameters.min_lease_time or 60, longest)
+        shortest = min(parameters.min_lease_time or SHORTEST, longest)
         return max(shortest, min(int.from_bytes(requested, "big"), longest))
+
+    def shortest_lease_time(self, parameters: Parameters) -> int:
+        """The least that a client may ask for, in seconds."""
+        return min(parameters.min_lease_time or SHORTEST, parameters.max_lease_time or INFINITE)
 
     def encode(self, exchange: Exchange) -> bytes:
         """The reply, 300 octets at least (RFC 951), its options in the order the client asked for them."""

@@ -22,9 +22,10 @@ from aiodhcp.constants import (
 from aiodhcp.errors import Dropped
 from aiodhcp.exchange import Exchange
 from aiodhcp.leases import NEVER, Lease, LeaseState
+from aiodhcp.parameters import Parameters
 from aiodhcp.placement import Placement, address_option, dotted
 from aiodhcp.replies import LEASE_TIME, SERVER_ID, Replies
-from aiodhcp.subnets import Config, Subnet
+from aiodhcp.subnets import Config, Pool, Subnet
 
 __all__ = ["Rules", "refuse"]
 
@@ -137,6 +138,7 @@ class Rules:
                     self.placement.enter(exchange, other)
                     found = self._free_address(exchange, other, requested)
         if found is None:
+            self.addresses.exhausted(subnet, exchange.class_names, exchange.now)
             raise Dropped(DropReason.NOADDRESS, f"no free address in {subnet}")
         address, exchange.address_from = found
         if self._select_address is None:
@@ -340,10 +342,25 @@ class Rules:
         parameters = self.replies.parameters(subnet, exchange.pool, exchange.reservation, exchange.class_names)
         if exchange.message_type:
             exchange.lease_time = self.replies.lease_time(parameters, exchange.received.get(LEASE_TIME))
+            if parameters.adaptive_lease_time_threshold is not None and exchange.pool is not None:
+                self._adapt_lease_time(exchange, exchange.pool, parameters)
             if self._select_lease_time is not None:
                 self._select_lease_time(exchange)
         else:
             exchange.lease_time = INFINITE
+
+    def _adapt_lease_time(self, exchange: Exchange, pool: Pool, parameters: Parameters) -> None:
+        """Shorter leases while a pool is nearly full; a client that renews keeps what it has, at least."""
+        share = self.addresses.share_in_use(pool)
+        assert parameters.adaptive_lease_time_threshold is not None
+        if share <= parameters.adaptive_lease_time_threshold:
+            return
+        lease, shortest = exchange.lease_before, self.replies.shortest_lease_time(parameters)
+        if lease is not None and lease.address == exchange.yiaddr and lease.holds(exchange.now):
+            shortest = max(shortest, min(lease.expires - int(exchange.now), INFINITE))
+        if shortest < exchange.lease_time:
+            exchange.lease_time_from = f"shortened from {exchange.lease_time}: {share:.0%} of the pool are in use"
+            exchange.lease_time = shortest
 
     def _ack(self, exchange: Exchange, subnet: Subnet, address: int) -> None:
         self._grant(exchange, subnet, address)

@@ -207,6 +207,15 @@ def test_an_empty_map() -> None:
     assert FreeMap([], lowest, "").take(everything, everything) is None
 
 
+def test_what_the_caller_refuses_is_not_named_again() -> None:
+    free = FreeMap([(1, 4)], lambda client: 2, "")
+    assert free.take(everything, lambda address: address == 1) == 1  # after 3 and 4
+    assert free.take(everything, lambda address: False) is None
+    assert free.take(everything, everything) is None
+    free.give_back(4)
+    assert free.take(everything, everything) == 4
+
+
 @pytest.mark.parametrize("size", [1, 5, WORD - 1, WORD, WORD + 1, 3 * WORD])
 def test_a_map_has_each_address_once(size: int) -> None:
     free = FreeMap([(7, 6 + size)], hashed, "")

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from client import Client, dotted
-from test_docs_classes import example
+import pytest
+from client import Client, Clock, dotted
+from test_docs_classes import DOCS, example
+
+from aiodhcp import Exchange
 
 NewClient = Callable[..., Client]
 PAGE = "addresses.md"
+TEXT = (DOCS / PAGE).read_text()
+
+
+def renewed(client: Client) -> Exchange:
+    """The exchange of a renewal."""
+    assert client.renew() is not None
+    return client.exchange
 
 
 def test_choices(new_client: NewClient) -> None:
@@ -22,3 +32,25 @@ def test_choices(new_client: NewClient) -> None:
     assert there == ["198.51.100.10", "198.51.100.11"]
     subnet = engine.config.subnets[1]
     assert [engine.config.choice(subnet, pool) for pool in subnet.pools] == ["sequential", "random"]
+
+
+def test_short_leases_and_a_full_pool(new_client: NewClient, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    engine = example(PAGE, 1)
+    clients = [new_client(engine) for _ in range(10)]
+    assert [each.join().options["lease-time"] for each in clients] == [43200] * 10
+    said = {fact.what: fact.words for fact in renewed(clients[0]).explain()}
+    assert said["lease time"] == "43200 seconds"
+    clients[9].release()
+    clock.advance(1)
+    said = {fact.what: fact.words for fact in renewed(clients[0]).explain()}
+    assert said["lease time"] == "43200 seconds"  # 90 % is not above
+    clients[9].join()
+    clock.advance(43000)
+    words = renewed(clients[0]).explain()
+    assert f"lease time{' ' * 18}{dict(words)['lease time']}" in TEXT
+    assert new_client(engine).discover() is None
+    clients[3].release()
+    engine.tick(clock())
+    for record in caplog.records:
+        assert f"{record.levelname} {record.name}: {record.getMessage()}\n" in TEXT
+    assert len(caplog.records) == 2

@@ -56,6 +56,7 @@ CORE = [
     "registration",
     "shadows",
     "hooks",
+    "usage",
     "addresses",
     "placement",
     "replies",

@@ -39,6 +39,7 @@ def test_parameters_say_nothing_by_themselves() -> None:
         "boot_file": None,
         "always_send": (),
         "never_send": (),
+        "adaptive_lease_time_threshold": None,
     }
 
 

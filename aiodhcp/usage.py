@@ -1,0 +1,129 @@
+"""Usage: how many addresses of each pool are in use, and what the log says when a subnet has no more.
+
+Kept up with the lease table from the first time that somebody asks; until then it costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Container, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from aiodhcp.leases import Lease, LeaseState, LeaseTable
+from aiodhcp.subnets import Config, Pool, Subnet
+
+__all__ = ["PoolUsage", "Shortage", "Usage"]
+
+log = logging.getLogger("aiodhcp.addresses")
+
+QUIET: Final = 60.0
+"""Seconds between two lines about the same subnet."""
+_ACTIVE: Final = LeaseState.ACTIVE
+_DECLINED: Final = LeaseState.DECLINED
+
+
+class PoolUsage(NamedTuple):
+    """What the addresses of pools are, each counted once.
+
+    Attributes:
+        size: all of them.
+        leases: held by clients.
+        offered: offered to clients, and not taken yet.
+        declined: in probation.
+        reserved: kept for clients that don't have them now.
+    """
+
+    size: int
+    leases: int
+    offered: int
+    declined: int
+    reserved: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.size} addresses, {self.leases} leases, {self.offered} offered, {self.declined} declined,"
+            f" {self.reserved} reserved"
+        )
+
+
+class Usage:
+    """Counts the leases of each pool.
+
+    Args:
+        config: the pools.
+        leases: which tells of its changes from now on.
+    """
+
+    def __init__(self, config: Config, leases: LeaseTable) -> None:
+        self._config = config
+        self._leases = leases
+        self._counts: Counter[tuple[Pool, LeaseState]] = Counter()
+        for lease in leases:
+            self._changed(None, lease)
+        leases.changed = self._changed
+
+    def share(self, pool: Pool) -> float:
+        """Which share of a pool is leased or declined, from 0 to 1."""
+        return (self._counts[pool, _ACTIVE] + self._counts[pool, _DECLINED]) / max(pool.size, 1)
+
+    def of(self, pools: Sequence[Pool], offered: Collection[int], reserved: Collection[int]) -> PoolUsage:
+        """The usage of pools.
+
+        Args:
+            pools: of one subnet.
+            offered: all addresses that are.
+            reserved: the addresses that are kept for somebody.
+        """
+        held = sum(self._counts[pool, _ACTIVE] for pool in pools)
+        declined = sum(self._counts[pool, _DECLINED] for pool in pools)
+        promised = self._idle(pools, offered, ())
+        kept = self._idle(pools, reserved, offered)
+        return PoolUsage(sum(pool.size for pool in pools), held, promised, declined, kept)
+
+    def _idle(self, pools: Sequence[Pool], addresses: Collection[int], without: Container[int]) -> int:
+        """How many of the addresses are in the pools, and have no lease."""
+        count = 0
+        for address in addresses:
+            if address not in without and any(address in pool for pool in pools):
+                lease = self._leases.get(address)
+                count += lease is None or lease.state not in (_ACTIVE, _DECLINED)
+        return count
+
+    def _changed(self, before: Lease | None, after: Lease | None) -> None:
+        for lease, difference in ((before, -1), (after, 1)):
+            if lease is not None and (lease.state == _ACTIVE or lease.state == _DECLINED):
+                subnet = self._config.subnet_of(lease.address)
+                pool = None if subnet is None else subnet.pool(lease.address)
+                if pool is not None:
+                    self._counts[pool, lease.state] += difference
+
+
+@dataclass(slots=True)
+class Shortage:
+    """A subnet had no free address for a client.
+
+    Attributes:
+        pools: those that the client might have had one of.
+        written: when the log said so last; 0 for never.
+        lasts: whether there is still none.
+    """
+
+    pools: Sequence[Pool] = ()
+    written: float = 0.0
+    lasts: bool = False
+
+    def begins(self, subnet: Subnet, usage: PoolUsage, now: float) -> None:
+        """Write it down."""
+        log.warning("no free address in %s: %s", subnet, usage)
+        self.written, self.lasts = now, True
+
+    def ends(self, subnet: Subnet, usage: PoolUsage) -> None:
+        """Write that down."""
+        log.warning("free addresses in %s again: %s", subnet, usage)
+        self.lasts = False
+
+    def is_quiet(self, now: float) -> bool:
+        """Whether it is too early for another line."""
+        return self.written > 0 and 0 <= now - self.written < QUIET
