@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,11 +21,13 @@ from rich.text import Text
 
 from aiodhcp.config import Settings, load_config
 from aiodhcp.constants import MessageType
-from aiodhcp.control import NotRunning, ask, explained, hooks_report
+from aiodhcp.control import NotRunning, ask, declined_report, explained, hooks_report
 from aiodhcp.describe import printable
 from aiodhcp.errors import AiodhcpError
 from aiodhcp.hooks import Hooks
+from aiodhcp.leases import LeaseState
 from aiodhcp.plugins import available_plugins
+from aiodhcp.stores.sqlite import read_leases
 from aiodhcp.whatif import Client, hardware_octets, option_octets, what_if
 
 __all__ = ["COMMANDS", "DEFAULT_CONFIG", "ConfigArgument", "config_file", "fail", "load_settings"]
@@ -118,6 +121,65 @@ def delete(
     whose = lease["hardware_address"] or lease["client"]
     name = f" ({printable(lease['hostname'])})" if lease["hostname"] else ""
     print(f"deleted: {address}, which was {lease['state']}" + (f", of {whose}{name}" if whose else ""))
+
+
+def declined(
+    config: ConfigArgument = None,
+    clear: Annotated[str, typer.Option("--clear", metavar="ADDRESS", help="End the probation of this address.")] = "",
+    clear_all: Annotated[bool, typer.Option("--clear-all", help="End the probation of all.")] = False,
+    control: ControlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the addresses that nobody gets, because they were found in use; or let them be given out again."""
+    if clear:
+        try:
+            clear = str(IPv4Address(clear))
+        except ValueError:
+            fail(f"--clear: expected an address like 192.168.50.100, got {clear!r}", 2)
+    if clear and clear_all:
+        fail("--clear and --clear-all don't go together", 2)
+    if clear or clear_all:
+        cleared = _ask(config, control, "declined", clear=clear or "all")
+        if clear and not cleared:
+            fail(f"aiodhcp: {clear} is not declined")
+        if as_json:
+            print(json.dumps(cleared))
+        else:
+            _columns(("cleared", each["address"]) for each in cleared)
+        return
+    found = _declined(config, control)
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = _table("", "Address", "Found in use by", "Since", "Until")
+    table.title = None
+    for each in found:
+        who = each["hardware_address"] or "the server"
+        _row(table, each["address"], who, _when(each["since"], "seconds"), _when(each["until"], "seconds"))
+    _console().print(table if found else "no address is declined")
+
+
+def _declined(config: Path | None, control: Path | None) -> list[dict[str, Any]]:
+    """What the server says, or the lease file where none runs."""
+    settings = None if control is not None else load_settings(config, "--control")
+    path = control if settings is None else settings.control_path
+    try:
+        if path is not None:
+            return list(asyncio.run(ask(path, "declined")))
+    except NotRunning as error:
+        if settings is None:
+            fail(f"aiodhcp: {error}")
+    except AiodhcpError as error:
+        fail(f"aiodhcp: {error}")
+    assert settings is not None
+    if settings.store.type != "sqlite":
+        fail(f"aiodhcp: no server runs, and a store of type {settings.store.type!r} can't be read from outside")
+    try:
+        leases = read_leases(settings.store_path)
+    except AiodhcpError as error:
+        fail(f"aiodhcp: {error}")
+    now = time.time()
+    return declined_report(each for each in leases if each.state == LeaseState.DECLINED and each.expires > now)
 
 
 def reload(config: ConfigArgument = None, control: ControlOption = None) -> None:
@@ -265,8 +327,8 @@ def _time(seconds: float) -> str:
     return f"{seconds * 1e6:.3g} µs"
 
 
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(sep=" ", timespec="milliseconds")
+def _when(seconds: float, precision: str = "milliseconds") -> str:
+    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(sep=" ", timespec=precision)
 
 
 def _counts(value: object) -> str:
@@ -384,4 +446,4 @@ def _explain_live(mac: str, as_json: bool, exchanges: list[dict[str, Any]]) -> N
         _columns([("when", _when(each["when"])), *((what, words) for what, words in each["facts"])])
 
 
-COMMANDS: Final = (hooks, explain, delete, reload, pause, resume, status)
+COMMANDS: Final = (hooks, explain, delete, declined, reload, pause, resume, status)

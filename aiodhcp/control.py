@@ -14,8 +14,9 @@ import os
 import socket
 import stat
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +25,12 @@ from aiodhcp.constants import message_name
 from aiodhcp.errors import AiodhcpError, ConfigError
 from aiodhcp.exchange import Exchange
 from aiodhcp.hooks import Hooks
+from aiodhcp.leases import Lease, LeaseState
 from aiodhcp.registration import Plugin
 from aiodhcp.server import DhcpServer
 from aiodhcp.subnets import Config
 
-__all__ = ["ControlSocket", "NotRunning", "Reloads", "ask", "explained", "hooks_report"]
+__all__ = ["ControlSocket", "NotRunning", "Reloads", "ask", "declined_report", "explained", "hooks_report"]
 
 log = logging.getLogger("aiodhcp.control")
 
@@ -77,6 +79,7 @@ class ControlSocket:
             "hooks": self._hooks,
             "explain": self._explain,
             "delete": self._delete,
+            "declined": self._declined,
             "reload": reload,
             "pause": self._pause,
             "resume": self._resume,
@@ -243,6 +246,16 @@ class ControlSocket:
             "hostname": lease.hostname,
         }
 
+    async def _declined(self, clear: str = "") -> list[dict[str, Any]]:
+        """The declined addresses; or those that are no longer, with ``clear`` an address or "all"."""
+        found = [lease for lease in self._server.leases if lease.state == LeaseState.DECLINED]
+        if clear and clear != "all":
+            found = [lease for lease in found if lease.address == int(IPv4Address(clear))]
+        for lease in found if clear else ():
+            await self._server.delete_lease(lease.address)
+            log.info("an administrator ended the probation of %s", lease.ip)
+        return declined_report(found)
+
     async def _pause(self) -> dict[str, Any]:
         await self._server.pause()
         log.info("an administrator paused the server")
@@ -358,6 +371,24 @@ def hooks_report(hooks: Hooks) -> dict[str, Any]:
         "hooks": metrics,
         "shadow": [asdict(note) for note in list(hooks.shadow_notes)[-MOST_NOTES:]],
     }
+
+
+def declined_report(leases: Iterable[Lease]) -> list[dict[str, Any]]:
+    """Declined addresses as JSON has them, in order.
+
+    Returns:
+        for each "address"; "hardware_address" of the client that declined it, empty where the server itself found it
+            in use; "since" and "until", seconds since 1970.
+    """
+    return [
+        {
+            "address": str(lease.ip),
+            "hardware_address": lease.hardware_address,
+            "since": lease.starts,
+            "until": lease.expires,
+        }
+        for lease in sorted(leases)
+    ]
 
 
 def explained(exchange: Exchange) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,14 +14,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from itertools import count
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
-from wire import ACK, NAK, OFFER, PATIENCE, Reply, discover, read, renew, request
+from wire import ACK, NAK, OFFER, PATIENCE, Reply, decline, discover, read, renew, request
 
-from aiodhcp import administration, cli
+from aiodhcp import Lease, LeaseState, administration, cli
+from aiodhcp.stores.sqlite import SqliteStore
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no unix-domain sockets and no SIGHUP")
 
@@ -103,7 +107,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ── without a server ──
 
 
-@pytest.mark.parametrize("command", ["hooks", "explain", "delete", "reload", "pause", "resume", "status"])
+@pytest.mark.parametrize("command", ["hooks", "explain", "delete", "declined", "reload", "pause", "resume", "status"])
 def test_help(command: str) -> None:
     result = aiodhcp(command, "--help")
     assert result.exit_code == 0
@@ -266,6 +270,58 @@ def test_explain_what_can_not_be(file: Path, arguments: tuple[str, ...], said: s
 def test_delete_what_is_no_address(file: Path) -> None:
     result = aiodhcp("delete", "192.0.2", file)
     assert (result.exit_code, result.output) == (2, "expected an address like 192.168.50.100, got '192.0.2'\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "status"),
+    [
+        (("--clear", "192.0.2"), "--clear: expected an address like 192.168.50.100, got '192.0.2'", 2),
+        (("--clear", "192.0.2.1", "--clear-all"), "--clear and --clear-all don't go together", 2),
+        (("--clear", "192.0.2.1"), "aiodhcp: no server runs: nobody listens on", 1),
+        (("--clear-all",), "aiodhcp: no server runs: nobody listens on", 1),
+        ((), "/leases: there is no such file", 1),
+        (("--control", "/nonesuch"), "aiodhcp: no server runs: nobody listens on", 1),
+        (("--control", "/" + "x" * 200), "aiodhcp: ", 1),
+    ],
+)
+def test_declined_what_can_not_be(file: Path, arguments: tuple[str, ...], said: str, status: int) -> None:
+    result = aiodhcp("declined", file, *arguments)
+    assert said in result.output
+    assert result.exit_code == status
+
+
+def test_declined_where_nothing_can_be_read(file: Path) -> None:
+    file.write_text('interfaces = ["eth0"]\nstore.type = "memory"\n')
+    result = aiodhcp("declined", file)
+    assert "no server runs, and a store of type 'memory' can't be read from outside" in result.output
+    assert result.exit_code == 1
+
+
+def test_declined_from_the_lease_file(file: Path) -> None:
+    soon, hour = int(time.time()), 3600
+    leases = [
+        Lease(0xC0000202, b"", 1, bytes.fromhex("020000000002"), LeaseState.DECLINED, soon, soon + hour),
+        Lease(0xC0000201, b"", 0, b"", LeaseState.DECLINED, soon, soon + hour),
+        Lease(0xC0000203, b"", 0, b"", LeaseState.DECLINED, soon - 2 * hour, soon - hour),
+        Lease(0xC0000204, b"x", 1, b"x", LeaseState.ACTIVE, soon, soon + hour),
+    ]
+
+    async def fill() -> None:
+        store = SqliteStore(file.parent / "leases")
+        await store.load()
+        await store.commit(leases)
+        await store.close()
+
+    asyncio.run(fill())
+    header, first, second = aiodhcp("declined", file).output.splitlines()
+    page = (Path(__file__).parent.parent / "docs/administration.md").read_text()
+    assert header.split("  ")[0] == "Address"
+    assert re.sub(r"\s+", " ", header).strip() in re.sub(r"\s+", " ", page)
+    assert re.match(r"192\.0\.2\.1  the server  +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d  \d", first)
+    assert second.startswith("192.0.2.2  02:00:00:00:00:02  ")
+    records = json.loads(aiodhcp("declined", file, "--json").output)
+    assert records[0] == {"address": "192.0.2.1", "hardware_address": "", "since": soon, "until": soon + hour}
+    assert [each["address"] for each in records] == ["192.0.2.1", "192.0.2.2"]
 
 
 @pytest.mark.parametrize(
@@ -449,6 +505,29 @@ def test_a_day_of_an_administrator(file: Path) -> None:
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(PATIENCE) == 0
         assert not (config.parent / "run.sock").exists()
+
+
+def test_declined_addresses_are_listed_and_cleared(file: Path) -> None:
+    with daemon(file.parent) as (running, sock, config):
+        addresses = []
+        for client in (1, 2, 3):
+            addresses.append(lease(sock, client))
+            sock.send(decline(client, addresses[-1], "192.0.2.1"))
+        running.says("declined ", 3)
+        listed = [line.split()[:2] for line in aiodhcp("declined", config).output.splitlines()[1:]]
+        assert listed == [[address, f"02:00:00:00:00:0{at}"] for at, address in enumerate(addresses, 1)]
+
+        assert aiodhcp("declined", config, "--clear", addresses[1]).output == f"cleared  {addresses[1]}\n"
+        running.says(f"an administrator ended the probation of {addresses[1]}")
+        result = aiodhcp("declined", config, "--clear", addresses[1])
+        assert (result.exit_code, result.output) == (1, f"aiodhcp: {addresses[1]} is not declined\n")
+        assert ask(sock, discover(4, [(50, IPv4Address(addresses[1]).packed)])).address == addresses[1]
+        assert ask(sock, discover(5, [(50, IPv4Address(addresses[0]).packed)])).address not in addresses
+
+        records = json.loads(aiodhcp("declined", config, "--clear-all", "--json").output)
+        assert [each["address"] for each in records] == [addresses[0], addresses[2]]
+        assert aiodhcp("declined", config).output == "no address is declined\n"
+        assert aiodhcp("declined", config, "--clear-all").output == ""
 
 
 def test_a_reload_under_traffic_loses_nothing(file: Path) -> None:
