@@ -49,6 +49,7 @@ _ADDRESS: Final = struct.Struct("!I")
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
 _ACK: Final = MessageType.ACK
 _NAK: Final = MessageType.NAK
+_INFORM: Final = MessageType.INFORM
 # A client chooses its parameter request list and lease time, so a bad one can make any number of plans.
 PLANS_KEPT: Final = 4096
 
@@ -147,8 +148,7 @@ class Replies:
                     0,
                     exchange.xid,
                     0,
-                    # RFC 2131 §4.3.2: the relay agent must broadcast a NAK.
-                    exchange.flags | BROADCAST_FLAG if kind == _NAK and exchange.giaddr else exchange.flags,
+                    exchange.flags | BROADCAST_FLAG if exchange.giaddr and _is_homeless(exchange) else exchange.flags,
                     exchange.ciaddr if kind in (_ACK, BOOTP_REPLY) else 0,
                     exchange.yiaddr,
                     plan.siaddr,
@@ -167,7 +167,10 @@ class Replies:
         """Where the reply goes (RFC 2131 §4.1)."""
         hardware = None
         port = CLIENT_PORT
-        if exchange.giaddr:
+        if exchange.message_type == _INFORM and (exchange.ciaddr or not exchange.giaddr):
+            # RFC 2131 §4.3.5, also where a relay agent sent it: the client has an address.
+            destination = exchange.ciaddr or exchange.datagram.source
+        elif exchange.giaddr:
             destination, port = exchange.giaddr, SERVER_PORT
         elif exchange.reply_type == _NAK:
             destination = BROADCAST_ADDRESS
@@ -210,6 +213,13 @@ class Replies:
                 exchange.hardware_address,
                 exchange.subnet,
             )
+
+
+def _is_homeless(exchange: Exchange) -> bool:
+    """Whether the relay agent has no address to send the reply to, and has to broadcast it: a NAK (RFC 2131 §4.3.2),
+    and what says neither yiaddr nor ciaddr.
+    """
+    return exchange.reply_type == _NAK or not (exchange.yiaddr or exchange.ciaddr)
 
 
 def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, bytes]]:

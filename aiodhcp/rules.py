@@ -327,11 +327,19 @@ class Rules:
         exchange.problem, exchange.problem_address = AddressProblem.RELEASE, lease.address
 
     def _inform(self, exchange: Exchange) -> None:
-        """RFC 2131 §4.3.5: parameters only, no lease."""
-        if not exchange.ciaddr:
-            raise Dropped(DropReason.INVALID, "an INFORM without ciaddr")
-        subnet = self.placement.choose(exchange)
-        exchange.pool = subnet.pool(exchange.ciaddr)
+        """RFC 2131 §4.3.5: parameters only, no lease. A client that leaves ciaddr empty has the address that it sends
+        from, as far as that can be known (draft-ietf-dhc-dhcpinform-clarify); if it has none, its relay agent finds it.
+        """
+        ciaddr = exchange.ciaddr
+        address = ciaddr or (0 if exchange.giaddr else exchange.datagram.source)
+        if not address and not exchange.giaddr:
+            raise Dropped(DropReason.INVALID, "an INFORM with neither ciaddr nor a source address")
+        try:
+            exchange.ciaddr = address
+            subnet = self.placement.choose(exchange)
+        finally:
+            exchange.ciaddr = ciaddr
+        exchange.pool = subnet.pool(address)
         exchange.reply_type = _ACK
 
     # ── what they share ──────────────────────────────────────────────────────────────────────────────────────────

@@ -257,7 +257,7 @@ def test_inform_is_told_what_its_pool_and_its_reservation_are_told(new_client):
 def test_inform_without_an_address(client):
     assert client.inform() is None
     assert client.exchange.reason == DropReason.INVALID
-    assert client.exchange.why == "an INFORM without ciaddr"
+    assert client.exchange.why == "an INFORM with neither ciaddr nor a source address"
 
 
 # ── the end ──

@@ -215,7 +215,7 @@ def test_the_destination(new_client, which, giaddr, broadcast):
     assert answer.request is client.exchange.datagram
     assert answer.source == number("192.0.2.1")
     hardware, port = None, 68
-    if giaddr:
+    if giaddr and which != "INFORMED":
         destination, port = giaddr, 67
     elif which == "NAK":
         destination = "255.255.255.255"
