@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from aiodhcp.addresses import Addresses
-from aiodhcp.constants import BOOTP_MINIMUM_LENGTH, BOOTP_REPLY, MAXIMUM_LENGTH, DropReason, MessageType, Op
+from aiodhcp.constants import BOOTP_MINIMUM_LENGTH, MAXIMUM_LENGTH, DropReason, MessageType, Op
 from aiodhcp.errors import DecodeError, Dropped
 from aiodhcp.exchange import Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
@@ -32,6 +32,8 @@ LONGEST_CLIENT_ID: Final = 255
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
 _BOOTREQUEST: Final = Op.BOOTREQUEST
 _JOINING: Final = frozenset({0, MessageType.DISCOVER, MessageType.REQUEST})
+_NOT_REFUSED: Final = frozenset({0, MessageType.DISCOVER})
+"""Messages that no NAK answers."""
 _ASKING: Final = _JOINING | {MessageType.INFORM}
 
 Step = Callable[[Exchange], Awaitable[None] | None]
@@ -163,7 +165,7 @@ class Engine:
         self.addresses.leases.put(winner)
         exchange.changes = exchange.lease_after = exchange.kind = exchange.problem = None
         exchange.lease_time = 0
-        if exchange.reply_type == BOOTP_REPLY:
+        if exchange.reply_type and exchange.message_type in _NOT_REFUSED:
             exchange.drop(DropReason.NOADDRESS, "the address was given to another client")
         elif exchange.reply_type:
             refuse(exchange, winner.address, "the address was given to another client")
@@ -418,12 +420,13 @@ def _read(exchange: Exchange, data: bytes) -> None:
         DecodeError: they are not a DHCP message, or nothing in them identifies the client.
     """
     received = scan_options(data)
-    op, htype, hlen, _, xid, _, flags, ciaddr, _, _, giaddr, chaddr = FIXED_FIELDS.unpack_from(data)
+    op, htype, hlen, _, xid, secs, flags, ciaddr, _, _, giaddr, chaddr = FIXED_FIELDS.unpack_from(data)
     if hlen > 16:
         raise DecodeError(f"hlen is {hlen}: chaddr has 16 octets")
     exchange.op = op
     exchange.htype = htype
     exchange.xid = xid
+    exchange.secs = secs
     exchange.flags = flags
     exchange.ciaddr = ciaddr
     exchange.giaddr = giaddr

@@ -109,7 +109,7 @@ class Exchange:
     Attributes:
         datagram: what arrived, and where.
         now: when, in seconds since 1970.
-        op, htype, xid, flags, ciaddr, giaddr: fields of the request as integers; ``chaddr`` as ``hlen`` octets.
+        op, htype, xid, secs, flags, ciaddr, giaddr: fields of the request as integers; ``chaddr`` as ``hlen`` octets.
         received: the request's options, code to octets. ``packet.options`` has them typed.
         message_type: option 53; 0 for a BOOTP message.
         client: what identifies the client: option 61, or else htype and chaddr (RFC 2131 §2, §4.2).
@@ -184,6 +184,7 @@ class Exchange:
         "reply_data",
         "reply_type",
         "reservation",
+        "secs",
         "server_id",
         "subnet",
         "subnet_from",
@@ -199,7 +200,7 @@ class Exchange:
     def __init__(self, datagram: Datagram, now: float) -> None:
         self.datagram = datagram
         self.now = now
-        self.op = self.htype = self.xid = self.flags = self.ciaddr = self.giaddr = 0
+        self.op = self.htype = self.xid = self.secs = self.flags = self.ciaddr = self.giaddr = 0
         self.chaddr = self.client = b""
         self.received: dict[int, bytes] = {}
         self.message_type = 0

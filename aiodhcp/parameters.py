@@ -28,7 +28,9 @@ ENGINE_OPTIONS: Final = {
     58: "set renewal-time",
     59: "set rebinding-time",
     61: "the client's",
+    80: "set rapid-commit",
     82: "the relay agent's",
+    116: "set auto-configure",
 }
 """Options that the protocol owns: configuring them as options is an error, and the value says what to do instead."""
 
@@ -49,6 +51,11 @@ class Parameters:
         next_server: ``siaddr``, the TFTP server, as an integer or a dotted string.
         server_name: ``sname``, at most 63 octets.
         boot_file: ``file``, at most 127 octets.
+        rapid_commit: whether a client that asks for it gets its lease at once, by an ACK to its DISCOVER (RFC 4039).
+        auto_configure: what a client that asks is told where there is no address for it: whether it may take a
+            link-local one (RFC 2563). None says nothing, as to all others. Not for a pool.
+        min_secs: seconds for which a client must have tried (its ``secs``) before its DISCOVER is answered. Not for a
+            pool.
         always_send: options that a client gets also if it doesn't ask for them, by code or name. Kept as codes.
         never_send: options that it doesn't get even if it asks for them, by code or name. Kept as codes. Of each
             option the most specific list that has it counts.
@@ -69,6 +76,9 @@ class Parameters:
     next_server: int | None = None
     server_name: str | None = None
     boot_file: str | None = None
+    rapid_commit: bool | None = None
+    auto_configure: bool | None = None
+    min_secs: int | None = None
     always_send: tuple[int, ...] = ()
     never_send: tuple[int, ...] = ()
     adaptive_lease_time_threshold: float | None = None
@@ -87,6 +97,9 @@ class Parameters:
             next_server: AddressLike | None = None,
             server_name: str | None = None,
             boot_file: str | None = None,
+            rapid_commit: bool | None = None,
+            auto_configure: bool | None = None,
+            min_secs: int | None = None,
             always_send: Iterable[int | str] = (),
             never_send: Iterable[int | str] = (),
             adaptive_lease_time_threshold: float | None = None,
@@ -113,6 +126,12 @@ class Parameters:
             raise ValueError(
                 f"min_lease_time: expected at most max-lease-time, {self.max_lease_time}, got {self.min_lease_time}"
             )
+        if (self.lease_time or 1) > (self.max_lease_time or INFINITE):
+            raise ValueError(
+                f"lease_time: expected at most max-lease-time, {self.max_lease_time}, got {self.lease_time}"
+            )
+        if self.min_secs is not None and not (isinstance(self.min_secs, int) and 0 <= self.min_secs <= 0xFFFF):
+            raise ValueError(f"min_secs: expected 0 to 65535 seconds, got {self.min_secs!r}")
         if self.next_server is not None:
             try:
                 _set(self, "next_server", address_number(self.next_server))
@@ -137,6 +156,11 @@ class Parameters:
         if (said["min_lease_time"] or 1) > (said["max_lease_time"] or INFINITE):
             # Each limit is right where it was said: the less specific one gives way.
             said["max_lease_time" if specific.max_lease_time is None else "min_lease_time"] = None
+        if (said["lease_time"] or 1) > (said["max_lease_time"] or INFINITE):
+            if specific.lease_time is None:
+                said["lease_time"] = said["max_lease_time"]
+            else:
+                said["max_lease_time"] = None
         return Parameters(**said)
 
 

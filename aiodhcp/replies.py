@@ -32,6 +32,7 @@ log = logging.getLogger("aiodhcp.replies")
 
 SUBNET_MASK, BROADCAST_OPTION = 1, 28
 LEASE_TIME, SERVER_ID, PARAMETER_REQUEST_LIST, MESSAGE, MAXIMUM_SIZE = 51, 54, 55, 56, 57
+RAPID_COMMIT, IPV6_ONLY_PREFERRED, AUTO_CONFIGURE = 80, 108, 116
 RENEWAL_TIME, REBINDING_TIME, CLIENT_ID, RELAY_AGENT_INFORMATION = 58, 59, 61, 82
 SHORTEST: Final = 60
 """Seconds: the least that a client may ask for, where nothing is said."""
@@ -47,6 +48,7 @@ BOOTP_LEAST_ROOM: Final = 8
 _ADDRESS: Final = struct.Struct("!I")
 
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
+_OFFER: Final = MessageType.OFFER
 _ACK: Final = MessageType.ACK
 _NAK: Final = MessageType.NAK
 _INFORM: Final = MessageType.INFORM
@@ -126,6 +128,7 @@ class Replies:
         else:
             key = (
                 kind,
+                exchange.message_type,
                 exchange.subnet,
                 exchange.pool,
                 exchange.reservation,
@@ -176,7 +179,7 @@ class Replies:
             destination = BROADCAST_ADDRESS
         elif exchange.ciaddr:
             destination = exchange.ciaddr
-        elif exchange.flags & BROADCAST_FLAG or exchange.htype != 1 or len(exchange.chaddr) != 6:
+        elif not exchange.yiaddr or exchange.flags & BROADCAST_FLAG or exchange.htype != 1 or len(exchange.chaddr) != 6:
             destination = BROADCAST_ADDRESS
         else:
             destination, hardware = exchange.yiaddr, exchange.chaddr
@@ -229,6 +232,11 @@ def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, byte
     options = []
     if exchange.reply_type != BOOTP_REPLY:
         options += [(MESSAGE_TYPE, bytes((exchange.reply_type,))), (SERVER_ID, _ADDRESS.pack(exchange.server_id))]
+    if exchange.reply_type == _OFFER and not seconds:
+        # RFC 2563 §2.3: nothing but whether the client may take an address of its own.
+        return [*options, (AUTO_CONFIGURE, bytes((parameters.auto_configure or False,)))]
+    if exchange.message_type == MessageType.DISCOVER and exchange.reply_type == _ACK:
+        options.append((RAPID_COMMIT, b""))
     if seconds and exchange.reply_type != BOOTP_REPLY:
         options.append((LEASE_TIME, _ADDRESS.pack(seconds)))
         if 3 <= seconds < INFINITE:
@@ -246,13 +254,14 @@ def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, byte
     }
     asked = exchange.received.get(PARAMETER_REQUEST_LIST)
     if asked is None:
-        wanted = [SUBNET_MASK, *parameters.options]
+        # RFC 8925 §3.3: IPv6 only is for those that ask.
+        wanted = [SUBNET_MASK, *(code for code in parameters.options if code != IPV6_ONLY_PREFERRED)]
     else:
         wanted = [code for code in asked if code in offered]
         if SUBNET_MASK in wanted:
             # RFC 2132 §3.3: before the routers.
             wanted.insert(0, SUBNET_MASK)
-    wanted += [code for code in parameters.always_send if code in offered]
+    wanted += [code for code in parameters.always_send if code in offered and code != IPV6_ONLY_PREFERRED]
     options += [(code, offered[code]) for code in dict.fromkeys(wanted) if code not in never]
     return options
 

@@ -31,10 +31,11 @@ class Reports:
     def finished(self, exchange: Exchange) -> None:
         """An exchange is done with."""
         log = self._log
-        if exchange.reply_type == MessageType.OFFER and not log.isEnabledFor(logging.DEBUG):
+        unserved = _is_unserved(exchange)
+        if exchange.reply_type == MessageType.OFFER and not unserved and not log.isEnabledFor(logging.DEBUG):
             return
         if not log.isEnabledFor(logging.INFO) and not (
-            exchange.reason in _ALARMING or exchange.problem is AddressProblem.DECLINE
+            unserved or exchange.reason in _ALARMING or exchange.problem is AddressProblem.DECLINE
         ):
             return
         level, event = _event(exchange)
@@ -60,11 +61,18 @@ class Reports:
             self._log.log(level, "and in the same second: %s", counts)
 
 
+def _is_unserved(exchange: Exchange) -> bool:
+    """Whether there was no address for the client, which was told so (RFC 2563)."""
+    return exchange.reply_type == MessageType.OFFER and not exchange.yiaddr
+
+
 def _event(exchange: Exchange) -> tuple[int, str]:
     if exchange.vetoed:
         return logging.DEBUG, "vetoed"
     if exchange.reason is not None:
         return (logging.WARNING if exchange.reason in _ALARMING else logging.DEBUG), "dropped"
+    if _is_unserved(exchange):
+        return logging.WARNING, "unserved"
     if exchange.kind is AddressKind.NEW:
         return logging.INFO, "leased"
     if exchange.kind is AddressKind.OLD:
@@ -92,7 +100,7 @@ def _line(event: str, exchange: Exchange) -> str:
         facts.append(f"host={lease.hostname!a}")
     if exchange.lease_time and not exchange.dropped:
         facts.append(f"seconds={exchange.lease_time}")
-    if event in ("dropped", "vetoed", "refused", "declined"):
+    if event in ("dropped", "unserved", "vetoed", "refused", "declined"):
         if 1 <= kind <= 8:
             facts.append(f"message={MessageType(kind).name}")
         if exchange.reason is not None:

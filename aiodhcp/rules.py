@@ -24,8 +24,8 @@ from aiodhcp.exchange import Exchange
 from aiodhcp.leases import NEVER, Lease, LeaseState
 from aiodhcp.parameters import Parameters
 from aiodhcp.placement import Placement, address_option, dotted
-from aiodhcp.replies import LEASE_TIME, SERVER_ID, Replies
-from aiodhcp.subnets import Config, Pool, Subnet
+from aiodhcp.replies import AUTO_CONFIGURE, LEASE_TIME, RAPID_COMMIT, SERVER_ID, Replies
+from aiodhcp.subnets import Class, Config, Pool, Reservation, Subnet
 
 __all__ = ["Rules", "refuse"]
 
@@ -76,6 +76,9 @@ class Rules:
         self.placement = placement
         self._admits_all = placement.admits_all
         self._limited = config.tests.limited
+        levels: list[Subnet | Class | Reservation] = [*config.subnets, *config.classes, *config.reservations]
+        levels += [each for subnet in config.subnets for each in subnet.reservations]
+        self._hesitates = any(each.min_secs for each in (config.parameters, *(each.parameters for each in levels)))
         self._messages: Final[dict[int, Callable[[Exchange], None]]] = {
             0: self._bootp,
             MessageType.DISCOVER: self._discover,
@@ -112,10 +115,25 @@ class Rules:
         refuse(exchange, address, exchange.refusal)
 
     def _discover(self, exchange: Exchange) -> None:
-        """RFC 2131 §4.3.1."""
+        """RFC 2131 §4.3.1; where there is no address, a client may ask what to do instead (RFC 2563 §2.3)."""
+        try:
+            self._offer(exchange)
+        except Dropped as dropped:
+            asked = exchange.received.get(AUTO_CONFIGURE) == b"\1" and exchange.reason is None
+            if not asked or dropped.reason != DropReason.NOADDRESS:
+                raise
+            exchange.pool = None
+            if self._parameters(exchange).auto_configure is None:
+                raise
+            exchange.yiaddr = exchange.lease_time = 0
+            exchange.reply_type, exchange.why = _OFFER, dropped.why
+
+    def _offer(self, exchange: Exchange) -> None:
         if exchange.conflicts >= MOST_CONFLICTS:
             raise Dropped(DropReason.NOADDRESS, f"{exchange.conflicts} addresses in a row are in use")
         subnet = self.placement.choose(exchange)
+        if self._hesitates and exchange.secs < (wait := self._parameters(exchange).min_secs or 0):
+            raise Dropped(DropReason.GEN_FAILURE, f"secs is {exchange.secs}, and min-secs {wait}")
         self._check_limits(exchange)
         now = exchange.now
         self.addresses.lapse(now)
@@ -124,6 +142,12 @@ class Rules:
         subnet = exchange.subnet or subnet
         doubtful = subnet.conflict_probe != "off" and self._is_doubtful(exchange, subnet, address)
         self.addresses.offer(exchange.client, address, now)
+        if RAPID_COMMIT in exchange.received and not doubtful:
+            # RFC 4039 §3.1. Who is in doubt gets an offer instead.
+            exchange.pool = subnet.pool(address)
+            if self._parameters(exchange).rapid_commit:
+                self._ack(exchange, subnet, address)
+                return
         self._grant(exchange, subnet, address)
         if doubtful:
             exchange.probe = address
@@ -344,11 +368,16 @@ class Rules:
 
     # ── what they share ──────────────────────────────────────────────────────────────────────────────────────────
 
+    def _parameters(self, exchange: Exchange) -> Parameters:
+        """What holds for the client, as far as it is placed."""
+        assert exchange.subnet is not None
+        return self.replies.parameters(exchange.subnet, exchange.pool, exchange.reservation, exchange.class_names)
+
     def _grant(self, exchange: Exchange, subnet: Subnet, address: int) -> None:
         exchange.yiaddr = address
         exchange.pool = subnet.pool(address)
-        parameters = self.replies.parameters(subnet, exchange.pool, exchange.reservation, exchange.class_names)
         if exchange.message_type:
+            parameters = self._parameters(exchange)
             exchange.lease_time = self.replies.lease_time(parameters, exchange.received.get(LEASE_TIME))
             if parameters.adaptive_lease_time_threshold is not None and exchange.pool is not None:
                 self._adapt_lease_time(exchange, exchange.pool, parameters)

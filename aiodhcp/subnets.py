@@ -101,6 +101,9 @@ class Pool:
             ]
         _set(self, "ranges", tuple(ranges))
         _set(self, "classes", tuple(self.classes))
+        for name in ("auto_configure", "min_secs"):
+            if getattr(self.parameters, name) is not None:
+                raise ValueError(f"{name}: is not for a pool, because it counts before an address is chosen")
 
     def __contains__(self, address: int) -> bool:
         return any(first <= address <= last for first, last in self.ranges)
@@ -243,6 +246,9 @@ def _hosts(network: IPv4Network) -> tuple[int, int]:
 
 
 DEFAULTS: Final = Parameters(lease_time=12 * 3600)
+LONGEST_OFFER: Final = 86400
+LONGEST_PROBATION: Final = 365 * 86400
+"""Seconds. An address that is kept for ever for somebody who never comes is lost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,8 +263,8 @@ class Config:
             RFC 2131 §4.3.2 has a server that has no record of a client keep silent.
         server_id: the server identifier (option 54), also as a dotted string; None takes the address of the
             interface, or the one that the relay agent sent to.
-        offer_time: seconds for which an offered address is kept (RFC 2131 §3.1, step 2).
-        decline_time: seconds of probation of a declined address, or of one that was found in use.
+        offer_time: seconds for which an offered address is kept (RFC 2131 §3.1, step 2), a day at most.
+        decline_time: seconds of probation of a declined address, or of one that was found in use; a year at most.
         bootp: which BOOTP clients get an address: "no" for none, "reserved" for those that have a reservation, or
             "dynamic" for all: for ever, because BOOTP knows no leases (RFC 1534 §2).
         definitions: which options have names and formats, as plugins find them in packets.
@@ -320,6 +326,9 @@ class Config:
         _set(self, "parameters", DEFAULTS.under(self.parameters))
         if self.server_id is not None:
             _set(self, "server_id", address_number(self.server_id))
+        for name, most in (("offer_time", LONGEST_OFFER), ("decline_time", LONGEST_PROBATION)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name}: expected 1 to {most} seconds, got {getattr(self, name)!r}")
         if self.bootp not in ("no", "reserved", "dynamic"):
             raise ValueError(f"bootp: expected 'no', 'reserved' or 'dynamic', got {self.bootp!r}")
         ordered = sorted(self.subnets, key=lambda subnet: subnet.first)

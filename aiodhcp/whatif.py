@@ -109,7 +109,7 @@ async def _what_if(settings: Settings, client: Client, plugins: Sequence[Plugin]
         supposed.append(Fact("supposed", interfaces[served]))
     if client.message == MessageType.REQUEST and not client.address:
         offer = await _serve(engine, _datagram(client, served, MessageType.DISCOVER, client.options), now)
-        if offer.reply_type != MessageType.OFFER:
+        if not offer.yiaddr:
             supposed.append(Fact("supposed", "a DISCOVER, because it is not offered an address to request"))
             return offer, [*supposed, *_explain(offer)]
         chosen = {

@@ -74,7 +74,6 @@ WRITTEN: dict[str, bytes] = {
     "time-offset": b"\xff\xff\xf1\xf0",
     "name-service-search": b"\0\6\0\x29",
     "ip-forwarding": b"\0",
-    "rapid-commit": b"",
     "host-name": b"pc-17",
     "domain-search": b"\3eng" + EXAMPLE + b"\xc0\4",
     "lost-server": b"\4lost" + EXAMPLE,

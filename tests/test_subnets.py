@@ -35,6 +35,9 @@ def test_parameters_say_nothing_by_themselves() -> None:
         "renewal_time": None,
         "rebinding_time": None,
         "next_server": None,
+        "rapid_commit": None,
+        "auto_configure": None,
+        "min_secs": None,
         "server_name": None,
         "boot_file": None,
         "always_send": (),
@@ -110,7 +113,7 @@ def test_parameters_refuse(said: dict[str, Any], why: str) -> None:
         Parameters(**said)
 
 
-@pytest.mark.parametrize("code", [*range(50, 56), 57, 58, 59, 61, 82])
+@pytest.mark.parametrize("code", [*range(50, 56), 57, 58, 59, 61, 80, 82, 116])
 def test_the_protocols_own_options_are_not_for_configuring(code: int) -> None:
     with pytest.raises(ValueError, match=f"^options.{code}: can't be set as an option: {ENGINE_OPTIONS[code]}$"):
         Parameters(options={code: b"octets"})
