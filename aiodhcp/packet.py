@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import dpkt.dhcp
 
-from aiodhcp.constants import MAGIC_COOKIE, MAXIMUM_LENGTH, MINIMUM_LENGTH, MessageType
+from aiodhcp.constants import BOOTP_MINIMUM_LENGTH, MAGIC_COOKIE, MAXIMUM_LENGTH, MINIMUM_LENGTH, MessageType
 from aiodhcp.definitions import Definitions, option_bytes
 from aiodhcp.errors import DecodeError
 from aiodhcp.options import STANDARD_OPTIONS, Options
@@ -35,7 +35,8 @@ def scan_options(data: bytes) -> dict[int, bytes]:
     """The options of a DHCP message, in the order of their first appearance.
 
     An option that occurs several times is one option in pieces (RFC 3396 §7); option overload is followed, ``file``
-    before ``sname`` (RFC 3396 §5), and option 52 itself stays in the result. A missing End option is forgiven.
+    before ``sname`` (RFC 3396 §5), and option 52 itself stays in the result. A missing End option is forgiven. A BOOTP
+    message of 300 octets whose vendor area begins with zeros has no options (RFC 951 §3).
 
     Args:
         data: the UDP payload, from ``op`` on.
@@ -48,6 +49,8 @@ def scan_options(data: bytes) -> dict[int, bytes]:
     if not MINIMUM_LENGTH <= length <= MAXIMUM_LENGTH:
         raise DecodeError(f"{length} octets: a DHCP message has {MINIMUM_LENGTH} to {MAXIMUM_LENGTH}")
     if data[236:240] != MAGIC_COOKIE:
+        if length >= BOOTP_MINIMUM_LENGTH and not any(data[236:240]):
+            return {}
         raise DecodeError(f"no magic cookie but {data[236:240].hex()}")
     options: dict[int, bytes] = {}
     _scan_field(data, 240, length, options)

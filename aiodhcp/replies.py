@@ -36,6 +36,8 @@ RAPID_COMMIT, IPV6_ONLY_PREFERRED, AUTO_CONFIGURE = 80, 108, 116
 RENEWAL_TIME, REBINDING_TIME, CLIENT_ID, RELAY_AGENT_INFORMATION = 58, 59, 61, 82
 SHORTEST: Final = 60
 """Seconds: the least that a client may ask for, where nothing is said."""
+VENDOR_AREA: Final = 236
+"""Where it begins: the magic cookie, and options behind it."""
 IP_AND_UDP: Final = 28
 """Octets of the headers that option 57 counts (RFC 2131 §2: a 576-octet IP datagram)."""
 SMALLEST, LARGEST = 576, 1500
@@ -164,6 +166,9 @@ class Replies:
                 b"\xff",
             )
         )
+        if kind == BOOTP_REPLY and exchange.datagram.data[VENDOR_AREA:MINIMUM_LENGTH] != MAGIC_COOKIE:
+            # RFC 951 §3: who shows no magic number reads none.
+            data = data[:VENDOR_AREA]
         return data if len(data) >= BOOTP_MINIMUM_LENGTH else data.ljust(BOOTP_MINIMUM_LENGTH, b"\0")
 
     def address(self, exchange: Exchange, data: bytes) -> Answer:

@@ -326,3 +326,47 @@ def test_a_race_that_another_server_won_leaves_it_unanswered(clock):
     engine.answer(exchange)
     assert exchange.answer is None
     assert exchange.problem != AddressProblem.NACKED
+
+
+# ── RFC 951, before there was a magic cookie ──
+
+
+def plain(client: Client, vend: bytes = bytes(64)) -> Packet | None:
+    """The reply to a request of RFC 951: the vendor area is the client's own, or unused."""
+    return client.send(request(client.chaddr.hex())[:236] + vend)
+
+
+def test_a_request_without_the_magic_cookie(client):
+    """RFC 951 §3: 300 octets, and nothing in the vendor area, neither there nor back."""
+    reply = plain(client)
+    assert dotted(reply.yiaddr) == "192.0.2.10"
+    assert client.exchange.client_type == ClientType.BOOTP
+    assert len(client.answer.data) == 300
+    assert client.answer.data[236:] == bytes(64)
+    assert client.exchange.packet.message_type is None
+    assert boot(client).options.raw[1] == bytes((255, 255, 255, 0))
+
+
+def test_a_request_without_the_magic_cookie_is_answered_where_bootp_is(clock):
+    client = Client(server(bootp="no"), clock)
+    assert plain(client) is None
+    assert client.exchange.why == "no message type, and BOOTP is not answered"
+    client = Client(server(bootp="reserved"), clock)
+    assert plain(client) is None
+    assert client.exchange.why == "a BOOTP client without a reserved address"
+
+
+@pytest.mark.parametrize("vend", [bytes(63), b"CMU\0" + bytes(60)], ids=["short", "another magic number"])
+def test_what_is_neither_bootp_nor_dhcp(client, vend):
+    assert plain(client, vend) is None
+    assert client.exchange.why.startswith("no magic cookie but ")
+
+
+def test_the_vendor_area_has_64_octets(clock):
+    """RFC 951 §3, RFC 1542 §2.1: the cookie, the mask, and what has room beside them."""
+    told = Parameters({"routers": ["192.0.2.1"], "domain-name": "x" * 40, "host-name": "y" * 7})
+    client = Client(server(parameters=told), clock)
+    assert list(boot(client).options) == [1, 3, 15]
+    assert len(client.answer.data) == 300
+    assert client.exchange.left_out == (12,)
+    assert list(boot(client, length=320).options) == [1, 3, 15, 12]
