@@ -329,8 +329,10 @@ class Rules:
         ):
             raise Dropped(DropReason.INVALID, f"declines {dotted(address)}, which it neither has nor was offered")
         self.addresses.withdraw(exchange.client)
-        if lease is not None and lease.address == address and lease.holds(exchange.now):
-            self._delete_client(exchange, lease)
+        holder = self.leases.get(address)
+        if holder is not None and holder.holds(exchange.now):
+            # Maybe by another client id: what is reserved for a machine is offered to it whatever that is.
+            self._delete_client(exchange, holder)
         declined = self.addresses.decline(address, exchange.htype, exchange.chaddr, exchange.now)
         exchange.changes = [declined]
         exchange.lease_after = declined

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 from client import Client, Clock, dotted, make_engine, make_subnet, number
+from plugin_kit import plugin
 
-from aiodhcp import AddressProblem, DropReason, Interface, LeaseState, MessageType, Packet, Parameters
+from aiodhcp import AddressProblem, DropReason, Interface, LeaseState, MessageType, Packet, Parameters, Reservation
 from aiodhcp.constants import BROADCAST_FLAG, INFINITE
 
 NewClient = Callable[..., Client]
@@ -401,6 +402,22 @@ def test_decline_takes_the_address_out_of_use(client: Client) -> None:
     assert client.decline() is None
     assert client.exchange.problem == AddressProblem.DECLINE
     assert client.engine.leases.get(number("192.0.2.10")).state == LeaseState.DECLINED
+
+
+def test_decline_of_a_machine_that_has_its_address_by_another_client_id(new_client: NewClient) -> None:
+    """§4.3.3: whoever has the lease loses it, and plugins are told."""
+    gone: list[str] = []
+    mine = Reservation("02:00:00:00:00:01", address="192.0.2.50")
+    told = plugin(dhcp_delete_client=lambda address: gone.append(str(address)))
+    engine = make_engine(make_subnet(reservations=[mine]), plugins=[told])
+    system = new_client(engine, mac="02:00:00:00:00:01", client_id=b"\0system")
+    system.join()
+    boot_loader = new_client(engine, mac="02:00:00:00:00:01")
+    offer = boot_loader.discover()
+    assert offer.yiaddr == system.address
+    boot_loader.decline(offer.yiaddr)
+    assert engine.leases.get(system.address).state == LeaseState.DECLINED
+    assert gone == ["192.0.2.50"]
 
 
 def test_release_frees_the_address_and_is_remembered(client: Client) -> None:
