@@ -13,6 +13,7 @@ from aiodhcp.errors import DecodeError
 from aiodhcp.explanation import Fact, explain
 from aiodhcp.leases import Lease
 from aiodhcp.packet import MESSAGE_TYPE, Packet
+from aiodhcp.relays import sub_options
 from aiodhcp.subnets import Pool, Reservation, Subnet
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ CLIENT_ID, RELAY_AGENT_INFORMATION = 61, 82
 CALLED: Final[ContextVar[Implementation | None]] = ContextVar("aiodhcp plugin", default=None)
 """Whose ``async`` hook runs: it may go on, cleaning up, when the next plugin is called already."""
 NO_CLASSES: Final[frozenset[str]] = frozenset()
+_NOTHING_SAID: Final[tuple[bytes, dict[int, bytes]]] = (b"", {})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +146,7 @@ class Exchange:
         "_classes",
         "_contexts",
         "_packet",
+        "_relay_agent",
         "_reply",
         "address_from",
         "answer",
@@ -236,6 +239,7 @@ class Exchange:
         self._packet: Packet | None = None
         self._reply: Packet | None = None
         self._contexts: dict[str, Any] | None = None
+        self._relay_agent: tuple[bytes, dict[int, bytes]] = _NOTHING_SAID
 
     @property
     def packet(self) -> Packet | None:
@@ -338,15 +342,9 @@ class Exchange:
         the remote id. Empty without a relay agent, whose word alone counts, and where it can't be read.
         """
         value = self.received.get(RELAY_AGENT_INFORMATION, b"") if self.giaddr else b""
-        found: dict[int, bytes] = {}
-        at = 0
-        while at + 2 <= len(value):
-            end = at + 2 + value[at + 1]
-            if end > len(value):
-                return {}
-            found.setdefault(value[at], value[at + 2 : end])
-            at = end
-        return found if at == len(value) else {}
+        if value is not self._relay_agent[0]:
+            self._relay_agent = value, sub_options(value)
+        return dict(self._relay_agent[1])
 
     def may_have(self, address: IPv4Address | str | int) -> bool:
         """Whether the client may have an address of its subnet: one of the pools that nobody else has, or was offered,

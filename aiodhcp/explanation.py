@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiodhcp.constants import BOOTP_REPLY, BROADCAST_ADDRESS, INFINITE, message_name
 from aiodhcp.packet import Packet
 from aiodhcp.parameters import Parameters
+from aiodhcp.relays import selection
 
 if TYPE_CHECKING:
     from aiodhcp.exchange import Exchange
@@ -18,7 +19,7 @@ __all__ = ["Fact", "explain"]
 LEASE_TIME, MESSAGE_TYPE, CLIENT_ID = 51, 53, 61
 MADE = {51: "lease time", 53: "message type", 54: "server identifier", 58: "renewal time", 59: "rebinding time"}
 """Options that are made for the message."""
-ECHOED = {61: "given back as it came (RFC 6842)", 82: "given back as it came (RFC 3046)"}
+ECHOED = {code: f"given back as it came (RFC {rfc})" for code, rfc in ((61, 6842), (82, 3046), (118, 3011))}
 DERIVED = {1: "from the subnet's network", 28: "from the subnet's network"}
 
 
@@ -95,6 +96,8 @@ def _placed(exchange: Exchange) -> Iterator[Fact]:
     subnet = exchange.subnet
     if exchange.subnet_from:
         why = f"chosen by {exchange.subnet_from}"
+    elif selected := selection(exchange)[0]:
+        why = f"is {selected}"
     elif exchange.giaddr:
         why = f"the relay agent {IPv4Address(exchange.giaddr)} stands for it"
     elif exchange.ciaddr and subnet is not None and exchange.ciaddr in subnet:

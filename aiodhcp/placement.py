@@ -13,7 +13,8 @@ from typing import Final
 from aiodhcp.addresses import Addresses
 from aiodhcp.constants import BROADCAST_ADDRESS, DropReason, MessageType
 from aiodhcp.errors import Dropped
-from aiodhcp.exchange import Datagram, Exchange, Interface
+from aiodhcp.exchange import RELAY_AGENT_INFORMATION, Datagram, Exchange, Interface
+from aiodhcp.relays import SERVER_ID_OVERRIDE, SUBNET_SELECTION, selection
 from aiodhcp.reservations import Reservation, Reservations
 from aiodhcp.subnets import Config, Subnet
 
@@ -131,16 +132,16 @@ class Placement:
         """The subnet of the client's link; with it the reservation, the lease and the server identifier."""
         subnet = exchange.subnet if exchange.placed else self._find_subnet(exchange)
         if subnet is None:
-            where = f"interface {exchange.interface.name}"
-            if exchange.giaddr:
-                where = f"relay agent {dotted(exchange.giaddr)}"
-            raise Dropped(DropReason.NO_SUBNETS, f"no subnet for {where}")
+            raise Dropped(DropReason.NO_SUBNETS, f"no subnet for {_whence(exchange)}")
         self.enter(exchange, subnet)
         return subnet
 
     def _find_subnet(self, exchange: Exchange) -> Subnet | None:
-        if exchange.giaddr:
-            return self._permitted(exchange, self.config.subnet_of_relay(exchange.giaddr))
+        if exchange.giaddr or SUBNET_SELECTION in exchange.received:
+            selected, address = selection(exchange)
+            if address:
+                find = self.config.subnet_of if selected else self.config.subnet_of_relay
+                return self._permitted(exchange, find(address))
         interface = exchange.datagram.interface
         if interface not in self._local:
             self.serve([*self._local, interface])
@@ -175,6 +176,11 @@ class Placement:
         exchange.subnet = subnet
         exchange.lease_before = self.leases.find(exchange.client, subnet.first, subnet.last)
         exchange.server_id = self.config.server_id or self._own_address(exchange.datagram, subnet)
+        if RELAY_AGENT_INFORMATION in exchange.received:
+            override = exchange.relay_agent.get(SERVER_ID_OVERRIDE, b"")
+            if len(override) == 4 and any(override):
+                # RFC 5107 §4: whoever speaks to it speaks to us.
+                exchange.server_id = int.from_bytes(override)
         if self._late or exchange.late_classes or (exchange.reservation is not None and exchange.reservation.classes):
             self._classify_late(exchange)
 
@@ -268,6 +274,14 @@ def address_option(exchange: Exchange, option: int) -> int:
     """An option that holds an address, as an integer; 0 where it is absent or not four octets."""
     value = exchange.received.get(option, b"")
     return int.from_bytes(value, "big") if len(value) == 4 else 0
+
+
+def _whence(exchange: Exchange) -> str:
+    """Where a client is that has no subnet, in words."""
+    selected, address = selection(exchange)
+    if selected:
+        return f"{selected}, {dotted(address)}"
+    return f"relay agent {dotted(address)}" if address else f"interface {exchange.interface.name}"
 
 
 def dotted(address: int) -> str:

@@ -24,6 +24,7 @@ from aiodhcp.constants import (
 from aiodhcp.exchange import Answer, Exchange
 from aiodhcp.packet import FIXED_FIELDS, MESSAGE_TYPE, encode_options, option_bytes
 from aiodhcp.parameters import Parameters
+from aiodhcp.relays import RELAY_SOURCE_PORT
 from aiodhcp.subnets import Config, Pool, Reservation, Subnet
 
 __all__ = ["Replies"]
@@ -38,6 +39,7 @@ SHORTEST: Final = 60
 """Seconds: the least that a client may ask for, where nothing is said."""
 VENDOR_AREA: Final = 236
 """Where it begins: the magic cookie, and options behind it."""
+SUBNET_SELECTION: Final = 118
 IP_AND_UDP: Final = 28
 """Octets of the headers that option 57 counts (RFC 2131 §2: a 576-octet IP datagram)."""
 SMALLEST, LARGEST = 576, 1500
@@ -180,6 +182,9 @@ class Replies:
             destination = exchange.ciaddr or exchange.datagram.source
         elif exchange.giaddr:
             destination, port = exchange.giaddr, SERVER_PORT
+            if RELAY_AGENT_INFORMATION in exchange.received and RELAY_SOURCE_PORT in exchange.relay_agent:
+                # RFC 8357 §5.2.
+                port = exchange.datagram.source_port
         elif exchange.reply_type == _NAK:
             destination = BROADCAST_ADDRESS
         elif exchange.ciaddr:
@@ -272,8 +277,8 @@ def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, byte
 
 
 def _echo(received: dict[int, bytes], room: int) -> bytes:
-    """What is given back as it came: the client identifier (RFC 6842 §3), then, last, what the relay agent says
-    (RFC 3046 §2.2). What has no room is left out, whole.
+    """What is given back as it came: the client identifier (RFC 6842 §3), the subnet selection (RFC 3011 §2), then,
+    last, what the relay agent says (RFC 3046 §2.2). What has no room is left out, whole.
     """
     relayed = received.get(RELAY_AGENT_INFORMATION, b"")
     if relayed:
@@ -281,6 +286,8 @@ def _echo(received: dict[int, bytes], room: int) -> bytes:
     client_id = received.get(CLIENT_ID, b"")
     if client_id:
         client_id = option_bytes(CLIENT_ID, client_id)
+    if SUBNET_SELECTION in received:
+        client_id += option_bytes(SUBNET_SELECTION, received[SUBNET_SELECTION])
     if len(client_id) + len(relayed) <= room:
         return client_id + relayed
     return client_id if len(client_id) <= room else b""

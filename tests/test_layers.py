@@ -44,6 +44,7 @@ CORE = [
     "filters",
     "reservations",
     "subnets",
+    "relays",
     "explanation",
     "exchange",
     "serveroptions",

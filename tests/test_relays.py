@@ -1,0 +1,172 @@
+"""Clients behind relay agents: what tells their network, what the relay agent is told, and who is not answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from client import Client, dotted, make_engine, make_subnet
+
+from aiodhcp import DropReason, Engine, MessageType
+from aiodhcp.relays import sub_options
+
+NewClient = Callable[..., Client]
+HERE = make_subnet()
+THERE = make_subnet("198.51.100.10-198.51.100.99", network="198.51.100.0/24")
+YONDER = make_subnet("203.0.113.10-203.0.113.99", network="203.0.113.0/24")
+
+
+@pytest.fixture
+def three() -> Engine:
+    """A server of three networks, on the first of them."""
+    return make_engine(HERE, THERE, YONDER)
+
+
+def says(**sub_options: Any) -> dict[str, Any]:
+    """Option 82, by the names of its sub-options."""
+    return {"relay_agent_information": {name.replace("_", "-"): value for name, value in sub_options.items()}}
+
+
+# ── what tells the network ──
+
+
+@pytest.mark.parametrize(
+    ("link", "selects", "giaddr", "network"),
+    [
+        ("203.0.113.0", "192.0.2.0", "198.51.100.1", "203.0.113.0/24"),
+        ("", "192.0.2.0", "198.51.100.1", "192.0.2.0/24"),
+        ("", "", "198.51.100.1", "198.51.100.0/24"),
+        ("", "203.0.113.77", "", "203.0.113.0/24"),
+        ("203.0.113.0", "", "", "192.0.2.0/24"),  # from no relay agent
+        ("", "", "", "192.0.2.0/24"),
+        ("0.0.0.0", "0.0.0.0", "198.51.100.1", "198.51.100.0/24"),
+    ],
+)
+def test_which_of_them_counts(three, new_client: NewClient, link: str, selects: str, giaddr: str, network: str) -> None:
+    options = says(link_selection=link) if link else {}
+    client = new_client(three, giaddr=giaddr, subnet_selection=selects or None, **options)
+    ack = client.join()
+    assert str(client.exchange.subnet) == network
+    assert ack.options["subnet-mask"]
+    client.rebind()
+    assert str(client.exchange.subnet) == network
+
+
+@pytest.mark.parametrize("option", [b"\xc6\x33\x64", b"\xc6\x33\x64\x01\x00"])
+def test_a_selection_that_is_no_address_selects_nothing(three: Engine, new_client: NewClient, option: bytes) -> None:
+    client = new_client(three, giaddr="198.51.100.1", subnet_selection=option, relay_agent_information={5: option})
+    client.join()
+    assert str(client.exchange.subnet) == "198.51.100.0/24"
+
+
+def test_a_link_that_is_not_served(three: Engine, new_client: NewClient) -> None:
+    client = new_client(three, giaddr="198.51.100.1", **says(link_selection="10.1.2.0"))
+    assert client.discover() is None
+    assert client.exchange.reason == DropReason.NO_SUBNETS
+    assert client.exchange.why == "no subnet for the link that relay agent 198.51.100.1 selects, 10.1.2.0"
+
+
+def test_a_subnet_that_is_not_served(three: Engine, new_client: NewClient) -> None:
+    client = new_client(three, subnet_selection="10.1.2.0")
+    assert client.discover() is None
+    assert client.exchange.why == "no subnet for the subnet that the client selects, 10.1.2.0"
+
+
+def test_the_answer_to_a_selected_link_goes_to_the_relay_agent(three: Engine, new_client: NewClient) -> None:
+    client = new_client(three, giaddr="198.51.100.1", **says(link_selection="203.0.113.0"))
+    client.discover()
+    assert (dotted(client.answer.destination), client.answer.port) == ("198.51.100.1", 67)
+    told = {fact.what: fact.words for fact in client.exchange.explain()}
+    assert told["subnet"] == "203.0.113.0/24: is the link that relay agent 198.51.100.1 selects"
+
+
+def test_a_subnet_selection_is_given_back_in_every_reply(three: Engine, new_client: NewClient) -> None:
+    """RFC 3011 §2: whether or not the client asks for the option."""
+    client = new_client(three, subnet_selection="203.0.113.0", parameter_request_list=[1], client_id=b"\0me")
+    for reply in (client.discover(), client.join(), client.reboot("192.0.2.10")):
+        assert str(reply.options["subnet-selection"]) == "203.0.113.0"
+        assert list(reply.options)[-2:] == [61, 118]
+    assert reply.message_type == MessageType.NAK
+
+
+# ── server identifier override ──
+
+
+def test_the_server_identifier_that_the_relay_agent_says(three: Engine, new_client: NewClient) -> None:
+    client = new_client(three, giaddr="198.51.100.1", **says(server_id_override="198.51.100.1"))
+    assert str(client.discover().options["server-identifier"]) == "198.51.100.1"
+    ack = client.join()  # its REQUEST names that server
+    assert str(ack.options["server-identifier"]) == "198.51.100.1"
+    # What the client sends to it by unicast, the relay agent passes on with option 82.
+    assert client.rebind().message_type == MessageType.ACK
+    client.send(client.message(MessageType.RELEASE, ciaddr=client.address, server_identifier="198.51.100.1"))
+    assert client.exchange.lease_after is not None
+    assert client.exchange.reason is None
+
+
+def test_the_relay_agent_comes_before_the_configuration(new_client: NewClient) -> None:
+    engine = make_engine(THERE, server_id="192.0.2.67")
+    client = new_client(engine, giaddr="198.51.100.1", **says(server_id_override="198.51.100.1"))
+    assert str(client.discover().options["server-identifier"]) == "198.51.100.1"
+
+
+def test_another_server_is_not_overridden(three: Engine, new_client: NewClient) -> None:
+    client = new_client(three, giaddr="198.51.100.1", **says(server_id_override="198.51.100.1"))
+    offer = client.discover()
+    assert client.request(offer, server_identifier="198.51.100.2") is None
+    assert client.exchange.reason == DropReason.WRONG_SERVER
+
+
+def test_no_override_without_a_relay_agent_or_an_address(three: Engine, new_client: NewClient) -> None:
+    client = new_client(three, **says(server_id_override="198.51.100.1"))
+    assert str(client.discover().options["server-identifier"]) == "192.0.2.1"
+    for octets in (b"\0\0\0\0", b"\1\2\3"):
+        client = new_client(three, giaddr="198.51.100.1", relay_agent_information={11: octets})
+        assert str(client.discover().options["server-identifier"]) == "192.0.2.1"
+
+
+# ── where the answer goes ──
+
+
+def test_the_port_of_the_relay_agent(three: Engine, new_client: NewClient) -> None:
+    """RFC 8357: and the sub-option is there again, with all of the option."""
+    client = new_client(three, giaddr="198.51.100.1", relay_agent_information={1: b"eth7", 19: b""})
+    datagram = client.datagram(client.message(MessageType.DISCOVER))._replace(source_port=40067)
+    exchange = three.arrive(datagram, client.clock())
+    three.decide(exchange)
+    three.answer(exchange)
+    assert (dotted(exchange.answer.destination), exchange.answer.port) == ("198.51.100.1", 40067)
+    assert exchange.answer.data.rstrip(b"\0").endswith(b"\x52\x08\x01\x04eth7\x13\x00\xff")
+
+
+@pytest.mark.parametrize("giaddr", ["", "198.51.100.1"])
+def test_the_usual_port_else(three: Engine, new_client: NewClient, giaddr: str) -> None:
+    sub_option = {1: b"eth7"} if giaddr else {19: b""}
+    client = new_client(three, giaddr=giaddr, relay_agent_information=sub_option)
+    datagram = client.datagram(client.message(MessageType.DISCOVER))._replace(source_port=40067)
+    exchange = three.arrive(datagram, client.clock())
+    three.decide(exchange)
+    three.answer(exchange)
+    assert exchange.answer.port == (67 if giaddr else 68)
+
+
+def test_virtual_networks_are_not_known(three: Engine, new_client: NewClient) -> None:
+    """RFC 6607 §4: a server that goes by the sub-option 151 leaves out 152. This one gives back both."""
+    client = new_client(three, giaddr="198.51.100.1", relay_agent_information={151: b"\0blue", 152: b""})
+    client.discover()
+    assert client.answer.data.rstrip(b"\0").endswith(b"\x52\x09\x97\x05\0blue\x98\x00\xff")
+
+
+@pytest.mark.parametrize(
+    ("octets", "found"),
+    [
+        (b"", {}),
+        (b"\x01\x02ab\x02\x00", {1: b"ab", 2: b""}),
+        (b"\x01\x01a\x01\x01b", {1: b"a"}),
+        (b"\x01\x02a", {}),
+        (b"\x01\x01a\x02", {}),
+    ],
+)
+def test_sub_options(octets: bytes, found: dict[int, bytes]) -> None:
+    assert sub_options(octets) == found
