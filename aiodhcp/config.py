@@ -125,6 +125,7 @@ class SubnetTable(ParametersTable):
     probe_timeout: Seconds = Field(0.5, description="how long an answer is waited for")
     classes: list[str] = Field(default_factory=list, description="whose clients it is for (everybody)")
     address_choice: AddressChoice | None = Field(None, description="how an address is chosen (as at the top)")
+    shared_network: str = Field("", description="a name that the subnets of one link have in common (none)")
 
     def as_subnet(self) -> Subnet:
         """As the engine takes it."""
@@ -139,6 +140,7 @@ class SubnetTable(ParametersTable):
             self.probe_timeout,
             self.classes,
             address_choice=self.address_choice,
+            shared_network=self.shared_network,
         )
 
     @model_validator(mode="after")

@@ -23,6 +23,8 @@ __all__ = ["Placement", "address_option", "dotted"]
 REQUESTED_ADDRESS: Final = 50
 SERVER_ID: Final = 54
 _GIVING_BACK: Final = frozenset({MessageType.DECLINE, MessageType.RELEASE})
+_NAMING: Final = frozenset({MessageType.REQUEST, MessageType.DECLINE})
+"""Messages about one address: it has to be in its subnet, and not another one that might suit the client."""
 
 
 class Placement:
@@ -137,28 +139,30 @@ class Placement:
         return subnet
 
     def _find_subnet(self, exchange: Exchange) -> Subnet | None:
+        return self._on_link(exchange, self.link(exchange))
+
+    def link(self, exchange: Exchange) -> tuple[Subnet, ...]:
+        """The subnets of the client's link that it may be in."""
+        address = 0
         if exchange.giaddr or SUBNET_SELECTION in exchange.received:
             selected, address = selection(exchange)
-            if address:
-                find = self.config.subnet_of if selected else self.config.subnet_of_relay
-                return self._permitted(exchange, find(address))
-        interface = exchange.datagram.interface
-        if interface not in self._local:
-            self.serve([*self._local, interface])
-        return self._on_link(exchange, self.local(exchange))
-
-    def local(self, exchange: Exchange) -> tuple[Subnet, ...]:
-        """The subnets of the link that the client may be in."""
-        local = self._local[exchange.interface]
+        if address:
+            subnet = self.config.subnet_of(address) if selected else self.config.subnet_of_relay(address)
+            link = () if subnet is None else self.config.link_of(subnet)
+        else:
+            interface = exchange.datagram.interface
+            if interface not in self._local:
+                self.serve([*self._local, interface])
+            link = self._local[interface]
         if self._selective:
-            local = tuple(subnet for subnet in local if self._permitted(exchange, subnet))
-        return local
+            link = tuple(subnet for subnet in link if self._permitted(exchange, subnet))
+        return link
 
-    def _permitted(self, exchange: Exchange, subnet: Subnet | None) -> Subnet | None:
-        """The subnet, if it is for clients of such classes."""
-        if subnet is None or not subnet.classes or exchange.message_type in _GIVING_BACK:
-            return subnet
-        return None if self.names(exchange).isdisjoint(subnet.classes) else subnet
+    def _permitted(self, exchange: Exchange, subnet: Subnet) -> bool:
+        """Whether the subnet is for clients of such classes."""
+        if not subnet.classes or exchange.message_type in _GIVING_BACK:
+            return True
+        return not self.names(exchange).isdisjoint(subnet.classes)
 
     def names(self, exchange: Exchange) -> frozenset[str]:
         """The classes whose subnets and pools the client may use. One that renews its lease sends no relay agent
@@ -215,21 +219,26 @@ class Placement:
         found = self._reservation(exchange, subnet)
         return found is not None and (found.address is not None or found in subnet.reservations)
 
-    def _on_link(self, exchange: Exchange, local: tuple[Subnet, ...]) -> Subnet | None:
-        """The subnet of a client without a relay agent."""
+    def _on_link(self, exchange: Exchange, link: tuple[Subnet, ...]) -> Subnet | None:
+        """The subnet of a client among those of its link."""
         ciaddr, datagram = exchange.ciaddr, exchange.datagram
         if ciaddr:
-            for subnet in local:
+            for subnet in link:
                 if ciaddr in subnet:
                     return subnet
             # A unicast may have come from any network, through its router (RFC 2131 §4.3.2, RENEWING).
-            if datagram.destination != BROADCAST_ADDRESS and datagram.source == ciaddr:
+            if not exchange.giaddr and datagram.destination != BROADCAST_ADDRESS and datagram.source == ciaddr:
                 remote = self.config.subnet_of(ciaddr)
                 if remote is None or self._permitted(exchange, remote):
                     return remote
-        if len(local) > 1:
-            return max(local, key=lambda subnet: self._fitness(exchange, subnet))
-        return local[0] if local else None
+        if len(link) > 1:
+            if exchange.message_type in _NAMING:
+                asked = address_option(exchange, REQUESTED_ADDRESS)
+                for subnet in link:
+                    if asked in subnet:
+                        return subnet
+            return max(link, key=lambda subnet: self._fitness(exchange, subnet))
+        return link[0] if link else None
 
     def _fitness(self, exchange: Exchange, subnet: Subnet) -> int:
         """How much speaks for one of several subnets of a link."""

@@ -156,14 +156,15 @@ class Rules:
     def _choose_address(self, exchange: Exchange, subnet: Subnet, requested: int = 0) -> int:
         """The address that a client gets that has none; ``exchange.subnet`` may be another one afterwards."""
         found = self._free_address(exchange, subnet, requested)
-        if found is None and not exchange.giaddr and not exchange.subnet_from:
-            for other in self.placement.local(exchange):
+        if found is None and not exchange.subnet_from:
+            for other in self.placement.link(exchange):
                 if found is None and other is not subnet:
                     self.placement.enter(exchange, other)
                     found = self._free_address(exchange, other, requested)
         if found is None:
             self.addresses.exhausted(subnet, exchange.class_names, exchange.now)
-            raise Dropped(DropReason.NOADDRESS, f"no free address in {subnet}")
+            where = f"shared network {subnet.shared_network}" if subnet.shared_network else str(subnet)
+            raise Dropped(DropReason.NOADDRESS, f"no free address in {where}")
         address, exchange.address_from = found
         if self._select_address is None:
             return address

@@ -134,6 +134,7 @@ class Subnet:
         probe_timeout: seconds to wait for an answer.
         classes: names of the classes whose clients it is for; empty for everybody.
         address_choice: how an address of its pools is chosen; None for as the configuration says.
+        shared_network: a name that it has in common with the other subnets of its link; empty for one that is alone.
 
     Raises:
         ValueError: something lies outside of the network, overlaps, or is reserved twice.
@@ -149,6 +150,7 @@ class Subnet:
     probe_timeout: float = 0.5
     classes: Sequence[str] = ()
     address_choice: AddressChoice | None = None
+    shared_network: str = ""
     first: int = field(init=False, default=0)
     last: int = field(init=False, default=0)
 
@@ -166,6 +168,7 @@ class Subnet:
             probe_timeout: float = 0.5,
             classes: Sequence[str] = (),
             address_choice: AddressChoice | None = None,
+            shared_network: str = "",
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -339,7 +342,7 @@ class Config:
         relays: dict[int, Subnet] = {}
         for subnet in self.subnets:
             for relay in subnet.relays:
-                if relays.setdefault(relay, subnet) is not subnet:
+                if subnet not in self.link_of(relays.setdefault(relay, subnet)):
                     raise ValueError(f"subnet: relay {IPv4Address(relay)} stands for {relays[relay]} and {subnet}")
         names = [each.name for each in self.classes]
         for name in names:
@@ -408,6 +411,19 @@ class Config:
         return {relay: subnet for subnet in self.subnets for relay in subnet.relays}
 
     @cached_property
+    def _shared(self) -> Mapping[str, tuple[Subnet, ...]]:
+        """Subnets by their shared networks, in configured order."""
+        found: dict[str, tuple[Subnet, ...]] = {}
+        for subnet in self.subnets:
+            if subnet.shared_network:
+                found[subnet.shared_network] = (*found.get(subnet.shared_network, ()), subnet)
+        return found
+
+    def link_of(self, subnet: Subnet) -> tuple[Subnet, ...]:
+        """The subnets of the link that one is on, itself among them, in configured order."""
+        return self._shared[subnet.shared_network] if subnet.shared_network else (subnet,)
+
+    @cached_property
     def classes_by_name(self) -> Mapping[str, Class]:
         """Classes by name; also the built-in ones that something asks for."""
         named = {each.name: each for each in self.classes}
@@ -443,8 +459,10 @@ class Config:
     def subnets_on(self, name: str, addresses: Iterable[int]) -> tuple[Subnet, ...]:
         """The subnets of the network that an interface is on, in configured order."""
         own = list(addresses)
-        return tuple(
-            subnet
+        found = {
+            each
             for subnet in self.subnets
             if (name in subnet.interfaces if subnet.interfaces else any(address in subnet for address in own))
-        )
+            for each in self.link_of(subnet)
+        }
+        return tuple(subnet for subnet in self.subnets if subnet in found)

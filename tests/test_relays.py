@@ -6,9 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client import Client, dotted, make_engine, make_subnet
+from client import Client, dotted, make_engine, make_subnet, number
 
-from aiodhcp import DropReason, Engine, MessageType
+from aiodhcp import (
+    Class,
+    Config,
+    DropReason,
+    Engine,
+    LeaseState,
+    MessageType,
+    Parameters,
+    Reservation,
+    Subnet,
+)
 from aiodhcp.relays import sub_options
 
 NewClient = Callable[..., Client]
@@ -170,3 +180,122 @@ def test_virtual_networks_are_not_known(three: Engine, new_client: NewClient) ->
 )
 def test_sub_options(octets: bytes, found: dict[int, bytes]) -> None:
     assert sub_options(octets) == found
+
+
+# ── several subnets on one link ──
+
+
+def shared(*pools: str, **more: Any) -> Engine:
+    """Two subnets of one link with a pool each, and a third one beside."""
+    first, second = pools or ("198.51.100.10", "203.0.113.10")
+    return make_engine(
+        HERE,
+        make_subnet(first, network="198.51.100.0/24", shared_network="campus", **more),
+        make_subnet(second, network="203.0.113.0/24", shared_network="campus", parameters=SECOND),
+    )
+
+
+SECOND = Parameters(options={"routers": ["203.0.113.1"]}, lease_time=600)
+
+
+@pytest.mark.parametrize("giaddr", ["198.51.100.1", "203.0.113.1"])
+def test_the_next_subnet_when_one_is_exhausted(new_client: NewClient, giaddr: str) -> None:
+    engine = shared("198.51.100.10", "203.0.113.10")
+    first, second, third = (new_client(engine, giaddr=giaddr) for _ in range(3))
+    assert dotted(first.join().yiaddr) == "198.51.100.10"
+    ack = second.join()
+    assert dotted(ack.yiaddr) == "203.0.113.10"
+    # What it is told is that subnet's.
+    assert str(ack.options["subnet-mask"]) == "255.255.255.0"
+    assert list(map(str, ack.options["routers"])) == ["203.0.113.1"]
+    assert ack.options["lease-time"] == 600
+    assert third.discover() is None
+    assert third.exchange.reason == DropReason.NOADDRESS
+    assert third.exchange.why == "no free address in shared network campus"
+
+
+def test_requests_for_an_address_of_any_subnet_of_the_link_are_right(new_client: NewClient) -> None:
+    engine = shared("198.51.100.10-198.51.100.20", "203.0.113.10-203.0.113.20")
+    for address in ("203.0.113.15", "198.51.100.15"):
+        client = new_client(engine, giaddr="198.51.100.1")
+        assert dotted(client.join(requested_address=address).yiaddr) == address
+        for say in (client.reboot, client.rebind, client.renew):
+            ack = say()
+            assert (ack.message_type, dotted(ack.yiaddr)) == (MessageType.ACK, address), client.exchange.why
+        client.decline(address)
+        assert engine.leases.get(number(address)).state == LeaseState.DECLINED
+
+
+def test_the_address_tells_which_subnet_is_meant(new_client: NewClient) -> None:
+    """Not where the client has a lease, if that is in another one."""
+    engine = shared("198.51.100.10-198.51.100.20", "203.0.113.10-203.0.113.20")
+    client = new_client(engine, giaddr="198.51.100.1")
+    offer = client.discover()
+    client.join(requested_address="203.0.113.15")
+    ack = client.request(offer, requested_address="198.51.100.15")
+    assert (ack.message_type, dotted(ack.yiaddr)) == (MessageType.ACK, "198.51.100.15")
+
+
+def test_a_request_for_an_address_of_another_link_is_wrong(new_client: NewClient) -> None:
+    client = new_client(shared(), giaddr="198.51.100.1")
+    client.join()
+    assert client.reboot("192.0.2.10").message_type == MessageType.NAK
+    assert client.exchange.why == "wrong network: this is 198.51.100.0/24"
+
+
+def test_the_next_subnet_when_a_class_forbids_one(new_client: NewClient) -> None:
+    engine = make_engine(
+        make_subnet("198.51.100.10", network="198.51.100.0/24", shared_network="campus", classes=["phones"]),
+        make_subnet("203.0.113.10-203.0.113.11", network="203.0.113.0/24", shared_network="campus"),
+        classes=[Class("phones", test="option[60].text == 'phone'")],
+    )
+    computer, phone = new_client(engine, giaddr="198.51.100.1"), new_client(engine, giaddr="198.51.100.1")
+    assert dotted(computer.join().yiaddr) == "203.0.113.10"
+    assert dotted(phone.join(vendor_class_identifier="phone").yiaddr) == "198.51.100.10"
+    assert dotted(phone.join().yiaddr) == "203.0.113.11"  # which is not a phone any more
+    assert computer.reboot("198.51.100.10").message_type == MessageType.NAK
+
+
+def test_the_subnet_where_an_address_is_reserved(new_client: NewClient) -> None:
+    mine = Reservation(hardware_address="02:00:00:00:00:01", address="203.0.113.50")
+    first = make_subnet("198.51.100.10", network="198.51.100.0/24", shared_network="campus")
+    engine = make_engine(first, Subnet("203.0.113.0/24", reservations=[mine], shared_network="campus"))
+    assert dotted(new_client(engine, giaddr="198.51.100.1").join().yiaddr) == "203.0.113.50"
+
+
+def test_a_shared_network_on_the_servers_own_link(new_client: NewClient) -> None:
+    """It is enough that the interface is in one of its subnets."""
+    engine = make_engine(
+        make_subnet("192.0.2.10", shared_network="campus"),
+        make_subnet("203.0.113.10", network="203.0.113.0/24", shared_network="campus"),
+        THERE,
+    )
+    first, second = new_client(engine), new_client(engine)
+    assert [dotted(each.join().yiaddr) for each in (first, second)] == ["192.0.2.10", "203.0.113.10"]
+    assert dotted(second.renew().yiaddr) == "203.0.113.10"
+    assert new_client(engine).discover() is None
+
+
+def test_a_selected_link_has_all_of_its_subnets(new_client: NewClient) -> None:
+    engine = shared("198.51.100.10", "203.0.113.10")
+    for address in ("198.51.100.10", "203.0.113.10"):
+        client = new_client(engine, giaddr="192.0.2.254", **says(link_selection="203.0.113.0"))
+        assert dotted(client.join().yiaddr) == address
+
+
+def test_a_relay_agent_may_stand_for_all_subnets_of_a_shared_network() -> None:
+    def subnets(name: str) -> list[Subnet]:
+        networks = ("198.51.100.0/24", "203.0.113.0/24")
+        return [Subnet(each, relays=["10.0.0.1"], shared_network=name) for each in networks]
+
+    assert len(Config(subnets("campus")).subnets) == 2
+    with pytest.raises(ValueError, match=r"relay 10\.0\.0\.1 stands for 198\.51\.100\.0/24 and 203\.0\.113\.0/24"):
+        Config(subnets(""))
+
+
+def test_a_subnet_that_is_on_no_interface(new_client: NewClient) -> None:
+    engine = make_engine(THERE)
+    assert new_client(engine).discover() is None
+    client = new_client(engine, giaddr="198.51.100.1")
+    assert dotted(client.join().yiaddr) == "198.51.100.10"
+    assert dotted(client.renew().yiaddr) == "198.51.100.10"

@@ -1,0 +1,50 @@
+"""What docs/relays.md shows is loaded here, and does what it says."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+from client import Client, dotted
+
+from aiodhcp import Engine, Settings
+
+PAGE = (Path(__file__).resolve().parent.parent / "docs/relays.md").read_text()
+NewClient = Callable[..., Client]
+
+
+def example(at: int) -> Engine:
+    """A server by an example of the page."""
+    blocks = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return Engine(Settings.of(tomllib.loads(blocks[at])).config())
+
+
+def test_the_subnet_of_the_relay_agent(new_client: NewClient) -> None:
+    engine = example(0)
+    for giaddr, address in (("", "192.0.2.10"), ("198.51.100.1", "198.51.100.10"), ("10.0.0.1", "203.0.113.10")):
+        assert dotted(new_client(engine, giaddr=giaddr).join().yiaddr) == address
+
+
+def test_link_selection_subnet_selection_and_giaddr(new_client: NewClient) -> None:
+    engine = example(0)
+    link, subnet = {5: bytes((203, 0, 113, 0))}, "198.51.100.0"
+    for giaddr, options, network in (
+        ("10.0.0.1", {"relay_agent_information": link, "subnet_selection": subnet}, "203.0.113.0/24"),
+        ("10.0.0.1", {"subnet_selection": subnet}, "198.51.100.0/24"),
+        ("10.0.0.1", {}, "203.0.113.0/24"),
+        ("", {"relay_agent_information": link}, "192.0.2.0/24"),
+    ):
+        client = new_client(engine, giaddr=giaddr, **options)
+        client.join()
+        assert str(client.exchange.subnet) == network
+
+
+def test_several_subnets_on_one_link(new_client: NewClient) -> None:
+    engine = example(1)
+    first, second, third = (new_client(engine, giaddr="198.51.100.1") for _ in range(3))
+    assert dotted(first.join().yiaddr) == "198.51.100.10"
+    ack = second.join()
+    assert (dotted(ack.yiaddr), ack.options["lease-time"]) == ("203.0.113.10", 3600)
+    assert third.discover() is None
