@@ -231,6 +231,7 @@ class Settings(OptionTables, ParametersTable):
     reservations_in_subnet: bool = Field(True, description="whether those of the client's subnet are looked at")
     reservations_global: bool = Field(True, description="whether, after them, those for every subnet are")
     address_choice: AddressChoice = Field("least-recently-used", description="how one is chosen for a new client")
+    stash_agent_options: bool = Field(True, description="whether what a relay agent says is kept with the lease")
     plugins: list[PluginTable] = Field(default_factory=list, description="in the order of calling")
     max_in_flight: int = Field(4096, ge=1, description="packets that may wait; more are dropped")
     wait_timeout: Duration = Field(10, description="how long one may wait behind others of its client")
@@ -266,6 +267,7 @@ class Settings(OptionTables, ParametersTable):
             self.reservations_in_subnet,
             self.reservations_global,
             address_choice=self.address_choice,
+            stash_agent_options=self.stash_agent_options,
         )
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from aiodhcp.constants import AddressKind, AddressProblem, ClientType, DropReason, Op, message_name
+from aiodhcp.constants import BROADCAST_ADDRESS, AddressKind, AddressProblem, ClientType, DropReason, Op, message_name
 from aiodhcp.errors import DecodeError
 from aiodhcp.explanation import Fact, explain
 from aiodhcp.leases import Lease
@@ -339,12 +339,25 @@ class Exchange:
     @property
     def relay_agent(self) -> dict[int, bytes]:
         """What a relay agent says of the client (option 82, RFC 3046): sub-option code to octets; 1 is the circuit, 2
-        the remote id. Empty without a relay agent, whose word alone counts, and where it can't be read.
+        the remote id. Empty without a relay agent, whose word alone counts, and where it can't be read. Of a client
+        that renews its lease past its relay agent it is what that said last.
         """
-        value = self.received.get(RELAY_AGENT_INFORMATION, b"") if self.giaddr else b""
+        value = self.relayed
         if value is not self._relay_agent[0]:
             self._relay_agent = value, sub_options(value)
         return dict(self._relay_agent[1])
+
+    @property
+    def relayed(self) -> bytes:
+        """The same as the octets of option 82; empty without."""
+        if self.giaddr:
+            return self.received.get(RELAY_AGENT_INFORMATION, b"")
+        if not self.ciaddr or self.datagram.destination == BROADCAST_ADDRESS or not self.config.stash_agent_options:
+            return b""
+        lease = self.engine.leases.get(self.ciaddr)
+        if lease is None or lease.client != self.client or not lease.holds(self.now):
+            return b""
+        return lease.relay_agent or b""
 
     def may_have(self, address: IPv4Address | str | int) -> bool:
         """Whether the client may have an address of its subnet: one of the pools that nobody else has, or was offered,

@@ -48,6 +48,7 @@ class Lease(NamedTuple):
         expires: when it ends; of a declined address, when its probation ends.
         hostname: option 12 as the client sent it.
         counted: under what it counts for the limits of classes while it is active: keys with commas between, or None.
+        relay_agent: option 82 of the last packet that came through a relay agent; None without.
     """
 
     address: int
@@ -59,6 +60,7 @@ class Lease(NamedTuple):
     expires: int
     hostname: str | None = None
     counted: str | None = None
+    relay_agent: bytes | None = None
 
     def holds(self, now: float) -> bool:
         """Whether the client may use the address at ``now``."""

@@ -178,9 +178,9 @@ class Placement:
         if looked_up is None or subnet is not exchange.subnet:
             exchange.reservation = self._reservation(exchange, subnet)
         exchange.subnet = subnet
-        exchange.lease_before = self.leases.find(exchange.client, subnet.first, subnet.last)
+        exchange.lease_before = known = self.leases.find(exchange.client, subnet.first, subnet.last)
         exchange.server_id = self.config.server_id or self._own_address(exchange.datagram, subnet)
-        if RELAY_AGENT_INFORMATION in exchange.received:
+        if RELAY_AGENT_INFORMATION in exchange.received or (known is not None and known.relay_agent):
             override = exchange.relay_agent.get(SERVER_ID_OVERRIDE, b"")
             if len(override) == 4 and any(override):
                 # RFC 5107 §4: whoever speaks to it speaks to us.
@@ -211,6 +211,9 @@ class Placement:
         reserved = subnet.by_address.get(exchange.ciaddr) or self.config.by_address.get(exchange.ciaddr)
         lease = self.leases.get(exchange.ciaddr)
         if reserved is None or lease is None or lease.client != exchange.client or not lease.holds(exchange.now):
+            return None
+        if reserved.identify is None and exchange.relay_agent:
+            # What it said last is known, and the look-up has gone by that.
             return None
         return reserved if reserved.asks_relay else None
 

@@ -31,6 +31,8 @@ __all__ = ["Rules", "refuse"]
 
 HOST_NAME: Final = 12
 REQUESTED_ADDRESS: Final = 50
+LONGEST_STASHED: Final = 255
+"""Octets of option 82 that are kept with a lease: more would fill table and store at anybody's pleasure."""
 MOST_CONFLICTS: Final = 4
 """Addresses found in use, one after the other, after which a client has to ask again."""
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
@@ -79,6 +81,7 @@ class Rules:
         levels: list[Subnet | Class | Reservation] = [*config.subnets, *config.classes, *config.reservations]
         levels += [each for subnet in config.subnets for each in subnet.reservations]
         self._hesitates = any(each.min_secs for each in (config.parameters, *(each.parameters for each in levels)))
+        self._stashes = config.stash_agent_options
         self._messages: Final[dict[int, Callable[[Exchange], None]]] = {
             0: self._bootp,
             MessageType.DISCOVER: self._discover,
@@ -421,6 +424,7 @@ class Rules:
             NEVER if seconds == INFINITE else now + seconds,
             hostname[:255].rstrip(b"\0").decode(errors="replace") if hostname else known.hostname if known else None,
             counted(self._limited, exchange, known.counted if renewal and known else None) if self._limited else None,
+            self._stash(exchange) if exchange.giaddr or (known is not None and known.relay_agent) else None,
         )
         holder = self.leases.get(address)
         if holder is not known:
@@ -432,6 +436,11 @@ class Rules:
         exchange.lease_after = lease
         exchange.kind = _OLD if renewal else _NEW
         exchange.reply_type = _ACK
+
+    def _stash(self, exchange: Exchange) -> bytes | None:
+        """What is kept of the relay agent's words: those of this packet, or the last ones if it came past it."""
+        said = exchange.relayed if self._stashes else b""
+        return said if said and len(said) <= LONGEST_STASHED else None
 
 
 def refuse(exchange: Exchange, address: int, why: str) -> None:

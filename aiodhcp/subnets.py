@@ -279,6 +279,8 @@ class Config:
         address_choice: how an address is chosen for a client that has none: "least-recently-used" for one that was
             never used or else the one that was free longest, "sequential" for the lowest, "random", or "hash" for the
             one that belongs to the client by a hash, or the next one.
+        stash_agent_options: whether what a relay agent says is kept with the lease, and counts when the client renews
+            it by unicast, past the relay agent.
 
     Raises:
         ValueError: subnets overlap, a class is named twice, or one that is asked for does not exist.
@@ -299,6 +301,7 @@ class Config:
     reservations_in_subnet: bool = True
     reservations_global: bool = True
     address_choice: AddressChoice = "least-recently-used"
+    stash_agent_options: bool = True
     _sorted: Sequence[Subnet] = field(init=False, default=())
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
@@ -320,6 +323,7 @@ class Config:
             reservations_in_subnet: bool = True,
             reservations_global: bool = True,
             address_choice: AddressChoice = "least-recently-used",
+            stash_agent_options: bool = True,
         ) -> None: ...
 
     def __post_init__(self) -> None:

@@ -48,3 +48,13 @@ def test_several_subnets_on_one_link(new_client: NewClient) -> None:
     ack = second.join()
     assert (dotted(ack.yiaddr), ack.options["lease-time"]) == ("203.0.113.10", 3600)
     assert third.discover() is None
+
+
+def test_a_renewal_past_the_relay_agent(new_client: NewClient) -> None:
+    engine = example(2)
+    client = new_client(engine, giaddr="198.51.100.1")
+    client.join(relay_agent_information={1: b"floor-2"})
+    assert client.renew().options["lease-time"] == 600
+    assert "relay-agent-information" not in client.exchange.reply.options
+    client.rebind(relay_agent_information={1: b"floor-3"})
+    assert client.renew().options["lease-time"] == 43200

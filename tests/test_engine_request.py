@@ -55,7 +55,17 @@ def test_selecting_what_was_offered(client, engine, clock):
     ack = client.request(client.discover(), host_name="pc-17")
     assert acked(client, ack) == "192.0.2.10"
     lease = engine.leases.get(number("192.0.2.10"))
-    known = (lease.address, client.key, 1, client.chaddr, LeaseState.ACTIVE, clock(), clock() + 43200, "pc-17", None)
+    known = (
+        lease.address,
+        client.key,
+        1,
+        client.chaddr,
+        LeaseState.ACTIVE,
+        clock(),
+        clock() + 43200,
+        "pc-17",
+        *(None,) * 2,
+    )
     assert lease == known
     assert client.exchange.changes == [lease]
     assert client.exchange.lease_after == lease

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client import Client, dotted, make_engine, make_subnet, number
+from client import Client, Clock, dotted, make_engine, make_subnet, number
 
 from aiodhcp import (
     Class,
@@ -16,6 +16,7 @@ from aiodhcp import (
     LeaseState,
     MessageType,
     Parameters,
+    Pool,
     Reservation,
     Subnet,
 )
@@ -299,3 +300,123 @@ def test_a_subnet_that_is_on_no_interface(new_client: NewClient) -> None:
     client = new_client(engine, giaddr="198.51.100.1")
     assert dotted(client.join().yiaddr) == "198.51.100.10"
     assert dotted(client.renew().yiaddr) == "198.51.100.10"
+
+
+# ── renewals past the relay agent ──
+
+LINE = {"relay_agent_information": {1: b"eth7", 2: b"switch-1"}}
+TOLD = Class("told", Parameters(options={"domain-name": "told.example"}), test="relay4[1].text == 'eth7'")
+
+
+def behind(new_client: NewClient, engine: Engine) -> Client:
+    """A client that has a lease through a relay agent, which says LINE."""
+    client = new_client(engine, giaddr="198.51.100.1")
+    client.join(**LINE)
+    return client
+
+
+def test_what_the_relay_agent_said_is_kept_with_the_lease(new_client: NewClient) -> None:
+    engine = make_engine(THERE)
+    client = behind(new_client, engine)
+    said = b"\1\4eth7\2\10switch-1"
+    assert client.exchange.changes[0].relay_agent == said
+    ack = client.renew()
+    assert ack.message_type == MessageType.ACK
+    assert "relay-agent-information" not in ack.options
+    assert client.exchange.relay_agent == {1: b"eth7", 2: b"switch-1"}
+    assert client.exchange.changes[0].relay_agent == said
+    client.rebind(relay_agent_information={1: b"eth8"})
+    assert client.exchange.changes[0].relay_agent == b"\1\4eth8"
+    client.rebind()  # through one that says nothing
+    assert client.exchange.changes[0].relay_agent is None
+
+
+def test_nothing_is_kept_without_a_relay_agent(new_client: NewClient) -> None:
+    client = new_client(make_engine(HERE))
+    client.join(**LINE)
+    assert client.exchange.changes[0].relay_agent is None
+    client.renew(**LINE)
+    assert client.exchange.changes[0].relay_agent is None
+
+
+def test_what_is_too_long_is_not_kept(new_client: NewClient) -> None:
+    client = new_client(make_engine(THERE), giaddr="198.51.100.1")
+    client.join(relay_agent_information={1: bytes(253)})
+    assert len(client.exchange.changes[0].relay_agent) == 255
+    client.join(relay_agent_information={1: bytes(250), 2: b"abcd"})
+    assert client.exchange.changes[0].relay_agent is None
+
+
+def test_it_counts_for_classes_and_what_they_say(new_client: NewClient) -> None:
+    engine = make_engine(THERE, classes=[TOLD])
+    client = behind(new_client, engine)
+    assert client.renew().options["domain-name"] == "told.example"
+    inform = client.message(MessageType.INFORM, ciaddr=client.address)
+    assert client.unicast(inform).options["domain-name"] == "told.example"
+    # Not for somebody else, nor what the client broadcasts, nor when it has let go of it.
+    other = new_client(engine)
+    other.address, other.server = client.address, client.server
+    other.renew()
+    assert other.exchange.relay_agent == {}
+    client.giaddr = 0
+    client.rebind()
+    assert client.exchange.relay_agent == {}
+    address = client.address
+    client.release()
+    client.address = address
+    client.renew()
+    assert client.exchange.relay_agent == {}
+
+
+def test_it_ends_with_the_lease(new_client: NewClient, clock: Clock) -> None:
+    client = behind(new_client, make_engine(THERE))
+    clock.advance(12 * 3600)
+    client.renew()
+    assert client.exchange.relay_agent == {}
+
+
+def test_it_counts_for_pools_and_limits(new_client: NewClient) -> None:
+    line = Class("line", test="relay4[1].exists", limit=1, limit_by="relay4[1].text")
+    pool = Pool("198.51.100.10-198.51.100.20", classes=["line"])
+    engine = make_engine(make_subnet(pool, network="198.51.100.0/24"), classes=[line])
+    client = behind(new_client, engine)
+    assert client.renew().message_type == MessageType.ACK
+    assert engine.leases.counts == {f"line={b'eth7'.hex()}": 1}
+    second = new_client(engine, giaddr="198.51.100.1")
+    assert second.discover(**LINE) is None
+
+
+def test_it_counts_for_reservations(new_client: NewClient) -> None:
+    named = Reservation(circuit_id="eth7", parameters=TOLD.parameters)
+    engine = make_engine(Subnet("198.51.100.0/24", ["198.51.100.10"], reservations=[named]))
+    assert behind(new_client, engine).renew().options["domain-name"] == "told.example"
+
+
+def test_an_address_that_is_reserved_for_another_line_now(new_client: NewClient) -> None:
+    def subnet(line: str) -> Subnet:
+        mine = Reservation(circuit_id=line, address="198.51.100.50")
+        return Subnet("198.51.100.0/24", ["198.51.100.10"], reservations=[mine])
+
+    client = behind(new_client, make_engine(subnet("eth7")))
+    assert client.renew().message_type == MessageType.ACK
+    client.engine = make_engine(subnet("eth8"), leases=client.engine.leases)
+    assert client.renew().message_type == MessageType.NAK
+
+
+def test_the_server_stays_the_one_that_the_relay_agent_said(new_client: NewClient) -> None:
+    client = new_client(make_engine(THERE), giaddr="198.51.100.1", **says(server_id_override="198.51.100.1"))
+    client.join()
+    client.options["relay_agent_information"] = None
+    assert str(client.renew().options["server-identifier"]) == "198.51.100.1"
+    client.release()
+    assert client.exchange.reason is None
+
+
+def test_nothing_is_kept_and_nothing_counts_when_switched_off(new_client: NewClient) -> None:
+    client = behind(new_client, make_engine(THERE))
+    off = make_engine(THERE, leases=client.engine.leases, classes=[TOLD], stash_agent_options=False)
+    client.engine = off
+    assert "domain-name" not in client.renew().options
+    assert client.exchange.changes[0].relay_agent is None
+    client.rebind(**LINE)
+    assert client.exchange.changes[0].relay_agent is None

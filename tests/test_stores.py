@@ -334,7 +334,7 @@ async def test_a_newer_schema(path: Path) -> None:
 
 async def test_an_unknown_state(path: Path) -> None:
     await load_and_close(path)
-    execute(path, "INSERT INTO lease VALUES (167772161, x'01', 1, x'02', 9, 0, 0, NULL, NULL)")
+    execute(path, "INSERT INTO lease VALUES (167772161, x'01', 1, x'02', 9, 0, 0, NULL, NULL, NULL)")
     said = await refusal(path)
     assert said == f"{path}: is damaged: a lease has state 9, which doesn't exist"
     with pytest.raises(StoreError, match="a lease has state 9"):
@@ -343,7 +343,7 @@ async def test_an_unknown_state(path: Path) -> None:
 
 async def test_a_host_name_that_is_no_text(path: Path) -> None:
     await load_and_close(path)
-    execute(path, "INSERT INTO lease VALUES (1, x'01', 1, x'02', 1, 0, 0, CAST(x'ff' AS TEXT), NULL)")
+    execute(path, "INSERT INTO lease VALUES (1, x'01', 1, x'02', 1, 0, 0, CAST(x'ff' AS TEXT), NULL, NULL)")
     assert f"{path}: is damaged or can't be read" in await refusal(path)
 
 
@@ -407,6 +407,13 @@ async def test_an_older_version_can_be_read(path: Path) -> None:
 async def test_what_a_lease_is_counted_under_is_kept(store: SqliteStore, path: Path) -> None:
     await store.load()
     lease = Lease(167772161, b"\1", 1, b"\2", LeaseState.ACTIVE, 0, 0, None, "line=0007")
+    await store.commit([lease])
+    assert read_leases(path) == [lease]
+
+
+async def test_what_a_relay_agent_said_is_kept(store: SqliteStore, path: Path) -> None:
+    await store.load()
+    lease = Lease(167772161, b"\1", 1, b"\2", LeaseState.ACTIVE, 0, 0, None, None, b"\1\4eth7")
     await store.commit([lease])
     assert read_leases(path) == [lease]
 

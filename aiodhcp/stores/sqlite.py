@@ -55,6 +55,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     """,
     # Under what a lease counts for the limits of classes.
     "ALTER TABLE lease ADD COLUMN counted TEXT;",
+    # What the relay agent said last (option 82).
+    "ALTER TABLE lease ADD COLUMN relay_agent BLOB;",
 )
 """One script for each version of the schema, from the one before; ``PRAGMA user_version`` counts them."""
 
