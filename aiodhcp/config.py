@@ -48,7 +48,7 @@ from aiodhcp.server import DhcpServer
 from aiodhcp.stores import Store
 from aiodhcp.stores.memory import MemoryStore
 from aiodhcp.stores.sqlite import SqliteStore
-from aiodhcp.subnets import Bootp, Class, Config, Probe, Reservation, Subnet
+from aiodhcp.subnets import Bootp, Class, Config, Probe, Reservation, Subnet, Unrelayed
 from aiodhcp.transports import Transport
 
 __all__ = ["Settings", "default_store_path", "load_config", "parse_duration", "parse_seconds"]
@@ -232,6 +232,9 @@ class Settings(OptionTables, ParametersTable):
     reservations_global: bool = Field(True, description="whether, after them, those for every subnet are")
     address_choice: AddressChoice = Field("least-recently-used", description="how one is chosen for a new client")
     stash_agent_options: bool = Field(True, description="whether what a relay agent says is kept with the lease")
+    agent_options_without_relay: Unrelayed = Field(
+        "ignore", description="what becomes of option 82 from a client itself"
+    )
     plugins: list[PluginTable] = Field(default_factory=list, description="in the order of calling")
     max_in_flight: int = Field(4096, ge=1, description="packets that may wait; more are dropped")
     wait_timeout: Duration = Field(10, description="how long one may wait behind others of its client")
@@ -268,6 +271,7 @@ class Settings(OptionTables, ParametersTable):
             self.reservations_global,
             address_choice=self.address_choice,
             stash_agent_options=self.stash_agent_options,
+            agent_options_without_relay=self.agent_options_without_relay,
         )
 
     @model_validator(mode="after")

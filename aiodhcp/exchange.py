@@ -352,6 +352,8 @@ class Exchange:
         """The same as the octets of option 82; empty without."""
         if self.giaddr:
             return self.received.get(RELAY_AGENT_INFORMATION, b"")
+        if RELAY_AGENT_INFORMATION in self.received and self.config.agent_options_without_relay == "trust":
+            return self.received[RELAY_AGENT_INFORMATION]
         if not self.ciaddr or self.datagram.destination == BROADCAST_ADDRESS or not self.config.stash_agent_options:
             return b""
         lease = self.engine.leases.get(self.ciaddr)

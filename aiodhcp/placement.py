@@ -14,7 +14,7 @@ from aiodhcp.addresses import Addresses
 from aiodhcp.constants import BROADCAST_ADDRESS, DropReason, MessageType
 from aiodhcp.errors import Dropped
 from aiodhcp.exchange import RELAY_AGENT_INFORMATION, Datagram, Exchange, Interface
-from aiodhcp.relays import SERVER_ID_OVERRIDE, SUBNET_SELECTION, selection
+from aiodhcp.relays import NOWHERE, SERVER_ID_OVERRIDE, SUBNET_SELECTION, selection
 from aiodhcp.reservations import Reservation, Reservations
 from aiodhcp.subnets import Config, Subnet
 
@@ -44,7 +44,9 @@ class Placement:
         tests = config.tests
         self._early, self._late = tuple(tests.early), tuple(tests.late)
         self._relayed = frozenset(tests.relayed)
-        self.admits_all = not (self._filters or self._denied or self._early)
+        self._named = frozenset(relay for subnet in config.subnets for relay in subnet.relays)
+        self._drops_unrelayed = config.agent_options_without_relay == "drop"
+        self.admits_all = not (self._filters or self._denied or self._early or self._drops_unrelayed)
         """Whether there is nobody to turn away and no class to find, so that ``admit`` need not be called."""
         self._selective = any(subnet.classes for subnet in config.subnets)
         order = config.reservation_identifiers
@@ -67,8 +69,11 @@ class Placement:
         """Ask the filters, and find the classes that don't depend on what is reserved for the client; these once.
 
         Raises:
-            Dropped: the filters don't allow the client, or one of the classes is not served.
+            Dropped: the filters don't allow the client, one of the classes is not served, or it says itself what only
+                a relay agent may (RFC 3046 §2.1).
         """
+        if self._drops_unrelayed and RELAY_AGENT_INFORMATION in exchange.received and not exchange.giaddr:
+            raise Dropped(DropReason.INVALID, "relay agent information, and no relay agent")
         if self._filters and (why := self._filters.refusal(exchange.chaddr)):
             raise Dropped(DropReason.UNAUTH, why)
         if self._early and not exchange.classified:
@@ -131,12 +136,29 @@ class Placement:
         self.addresses.own = {address for each in self._local for address in each.addresses}
 
     def choose(self, exchange: Exchange) -> Subnet:
-        """The subnet of the client's link; with it the reservation, the lease and the server identifier."""
+        """The subnet of the client's link; with it the reservation, the lease and the server identifier.
+
+        Raises:
+            Dropped: there is none, or an answer could not get to where the packet says that it is from.
+        """
+        giaddr, ciaddr = exchange.giaddr, exchange.ciaddr
+        if giaddr and giaddr not in self._named:
+            if self._is_nowhere(giaddr):
+                raise Dropped(DropReason.INVALID, f"giaddr is {dotted(giaddr)}, which no relay agent can have")
+            own = giaddr in self.addresses.own or giaddr in exchange.interface.addresses
+            if own and giaddr >> 24 not in NOWHERE:
+                raise Dropped(DropReason.INVALID, f"giaddr is {dotted(giaddr)}, the server's own address")
+        if ciaddr and self._is_nowhere(ciaddr):
+            raise Dropped(DropReason.INVALID, f"ciaddr is {dotted(ciaddr)}, which no client can have")
         subnet = exchange.subnet if exchange.placed else self._find_subnet(exchange)
         if subnet is None:
             raise Dropped(DropReason.NO_SUBNETS, f"no subnet for {_whence(exchange)}")
         self.enter(exchange, subnet)
         return subnet
+
+    def _is_nowhere(self, address: int) -> bool:
+        """Whether nobody can have an address: not if it is served, as on the loopback of one machine."""
+        return address >> 24 in NOWHERE and self.config.subnet_of(address) is None
 
     def _find_subnet(self, exchange: Exchange) -> Subnet | None:
         return self._on_link(exchange, self.link(exchange))

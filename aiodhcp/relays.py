@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from aiodhcp.exchange import Exchange
 
-__all__ = ["RELAY_SOURCE_PORT", "SERVER_ID_OVERRIDE", "SUBNET_SELECTION", "selection", "sub_options"]
+__all__ = ["NOWHERE", "RELAY_SOURCE_PORT", "SERVER_ID_OVERRIDE", "SUBNET_SELECTION", "selection", "sub_options"]
 
 RELAY_AGENT_INFORMATION: Final = 82
 SUBNET_SELECTION: Final = 118
@@ -19,6 +19,10 @@ SERVER_ID_OVERRIDE: Final = 11
 """The server identifier that the client is to be told (RFC 5107)."""
 RELAY_SOURCE_PORT: Final = 19
 """Empty: the relay agent wants the answer at the port that it sent from (RFC 8357)."""
+
+
+NOWHERE: Final = frozenset({0, 127, *range(224, 256)})
+"""First octets of addresses that no host and no relay agent can have: 0/8, 127/8, 224/4, 240/4 (RFC 6890)."""
 
 
 def sub_options(value: bytes) -> dict[int, bytes]:

@@ -21,6 +21,7 @@ __all__ = ["Class", "Config", "Pool", "Reservation", "Subnet"]
 
 Probe = Literal["off", "auto", "arp", "icmp"]
 Bootp = Literal["no", "reserved", "dynamic"]
+Unrelayed = Literal["ignore", "trust", "drop"]
 
 
 def _set(instance: object, name: str, value: object) -> None:
@@ -281,6 +282,9 @@ class Config:
             one that belongs to the client by a hash, or the next one.
         stash_agent_options: whether what a relay agent says is kept with the lease, and counts when the client renews
             it by unicast, past the relay agent.
+        agent_options_without_relay: what becomes of option 82 in a packet that came through no relay agent (RFC 3046
+            §2.1): "ignore" it and give it back, "trust" it, as switches set it that are no relay agents otherwise, or
+            "drop" the packet.
 
     Raises:
         ValueError: subnets overlap, a class is named twice, or one that is asked for does not exist.
@@ -302,6 +306,7 @@ class Config:
     reservations_global: bool = True
     address_choice: AddressChoice = "least-recently-used"
     stash_agent_options: bool = True
+    agent_options_without_relay: Unrelayed = "ignore"
     _sorted: Sequence[Subnet] = field(init=False, default=())
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
@@ -324,6 +329,7 @@ class Config:
             reservations_global: bool = True,
             address_choice: AddressChoice = "least-recently-used",
             stash_agent_options: bool = True,
+            agent_options_without_relay: Unrelayed = "ignore",
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -338,6 +344,8 @@ class Config:
                 raise ValueError(f"{name}: expected 1 to {most} seconds, got {getattr(self, name)!r}")
         if self.bootp not in ("no", "reserved", "dynamic"):
             raise ValueError(f"bootp: expected 'no', 'reserved' or 'dynamic', got {self.bootp!r}")
+        if (unrelayed := self.agent_options_without_relay) not in ("ignore", "trust", "drop"):
+            raise ValueError(f"agent_options_without_relay: expected 'ignore', 'trust' or 'drop', got {unrelayed!r}")
         ordered = sorted(self.subnets, key=lambda subnet: subnet.first)
         for one, two in pairwise(ordered):
             if two.first <= one.last:

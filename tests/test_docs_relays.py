@@ -58,3 +58,14 @@ def test_a_renewal_past_the_relay_agent(new_client: NewClient) -> None:
     assert "relay-agent-information" not in client.exchange.reply.options
     client.rebind(relay_agent_information={1: b"floor-3"})
     assert client.renew().options["lease-time"] == 43200
+
+
+def test_what_is_not_believed(new_client: NewClient) -> None:
+    engine, said = example(3), re.sub(r"\s+", " ", PAGE)
+    assert new_client(engine).join()
+    assert new_client(engine, giaddr="192.0.2.254", relay_agent_information={1: b"a"}).join()
+    assert new_client(engine, relay_agent_information={1: b"a"}).discover() is None
+    for giaddr in ("10.9.9.9", "127.0.0.1", "192.0.2.1"):
+        client = new_client(engine, giaddr=giaddr)
+        assert client.discover() is None
+        assert f"`{client.exchange.why}`" in said

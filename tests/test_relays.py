@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client import Client, Clock, dotted, make_engine, make_subnet, number
+from client import LINK, Client, Clock, dotted, make_engine, make_subnet, number, serve
 
 from aiodhcp import (
     Class,
     Config,
     DropReason,
     Engine,
+    Interface,
     LeaseState,
     MessageType,
     Parameters,
@@ -420,3 +421,82 @@ def test_nothing_is_kept_and_nothing_counts_when_switched_off(new_client: NewCli
     assert client.exchange.changes[0].relay_agent is None
     client.rebind(**LINE)
     assert client.exchange.changes[0].relay_agent is None
+
+
+# ── what is not believed ──
+
+
+@pytest.mark.parametrize("address", ["0.0.0.9", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"])
+def test_addresses_that_nobody_can_have(three: Engine, new_client: NewClient, address: str) -> None:
+    client = new_client(three, giaddr=address)
+    assert client.discover() is None
+    assert client.exchange.reason == DropReason.INVALID
+    assert client.exchange.why == f"giaddr is {address}, which no relay agent can have"
+    client = new_client(three)
+    assert client.inform(address) is None
+    assert client.exchange.reason == DropReason.INVALID
+    assert client.exchange.why == f"ciaddr is {address}, which no client can have"
+
+
+def test_the_servers_own_address_is_no_relay_agents(three: Engine, new_client: NewClient) -> None:
+    """On the interface of the packet, or on another one."""
+    three.serve([LINK, Interface("eth1", (number("198.51.100.1"),))])
+    for giaddr, subnet in (("192.0.2.1", None), ("198.51.100.1", None), ("198.51.100.2", THERE)):
+        client = new_client(three, giaddr=giaddr)
+        client.discover()
+        assert client.exchange.subnet is subnet
+        if subnet is None:
+            assert client.exchange.why == f"giaddr is {giaddr}, the server's own address"
+    unknown = new_client(make_engine(THERE), giaddr="192.0.2.1")
+    assert unknown.discover() is None
+    assert unknown.exchange.why == "giaddr is 192.0.2.1, the server's own address"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.1"])
+def test_a_relay_agent_that_is_named_may_be_anywhere(new_client: NewClient, address: str) -> None:
+    """Also on the server's machine."""
+    engine = make_engine(Subnet("198.51.100.0/24", ["198.51.100.10"], relays=[address]))
+    assert dotted(new_client(engine, giaddr=address).join().yiaddr) == "198.51.100.10"
+
+
+def test_all_on_the_loopback_of_one_machine(new_client: NewClient) -> None:
+    engine = make_engine(Subnet("127.0.0.0/8", ["127.0.0.100"]))
+    loopback = Interface("udp", (number("127.0.0.1"),))
+    client = new_client(engine, interface=loopback, giaddr="127.0.0.1")
+    assert dotted(client.join().yiaddr) == "127.0.0.100"
+    assert client.renew().message_type == MessageType.ACK
+
+
+def test_two_relay_agents_in_a_row(three: Engine, new_client: NewClient) -> None:
+    """RFC 1542 §4.1.1: the second one leaves giaddr as it is, and counts a hop."""
+    client = new_client(three, giaddr="198.51.100.1")
+    packet = client.message(MessageType.DISCOVER)
+    packet.hops = 2
+    datagram = client.datagram(packet)._replace(source=number("203.0.113.254"))
+    offer = client.hear(serve(three, datagram, client.clock()))
+    assert dotted(offer.yiaddr) == "198.51.100.10"
+    assert (dotted(client.answer.destination), offer.hops) == ("198.51.100.1", 0)
+
+
+@pytest.mark.parametrize(("switch", "domain"), [("ignore", None), ("trust", "told.example"), ("drop", "")])
+def test_agent_options_without_a_relay_agent(new_client: NewClient, switch: str, domain: str | None) -> None:
+    engine = make_engine(HERE, classes=[TOLD], agent_options_without_relay=switch)
+    client = new_client(engine, **LINE)
+    if domain == "":
+        assert client.discover() is None
+        assert client.exchange.reason == DropReason.INVALID
+        assert client.exchange.why == "relay agent information, and no relay agent"
+        assert new_client(engine).join()
+        return
+    ack = client.join()
+    assert ack.options.get("domain-name") == domain
+    assert list(ack.options)[-1] == 82
+    assert client.exchange.changes[0].relay_agent is None
+    assert "domain-name" not in new_client(engine).join().options
+
+
+def test_no_other_word_for_it() -> None:
+    with pytest.raises(
+        ValueError, match=r"^agent_options_without_relay: expected 'ignore', 'trust' or 'drop', got 'x'"
+    ):
+        make_engine(agent_options_without_relay="x")
