@@ -284,15 +284,15 @@ class Addresses:
         return forgotten
 
     def enter(self, lease: Lease) -> list[Lease]:
-        """Enter a client's lease; it takes the place of the offer, and of another lease in the same subnet.
+        """Enter a client's lease; it takes the place of the offer, and of another lease on the same link.
 
         Returns:
             the leases that changed by it, ``lease`` first.
         """
         changes = [lease]
         subnet = self.config.subnet_of(lease.address)
-        if subnet is not None:
-            previous = self.leases.find(lease.client, subnet.first, subnet.last)
+        for each in () if subnet is None else self.config.link_of(subnet):
+            previous = self.leases.find(lease.client, each.first, each.last)
             if previous is not None and previous.address != lease.address and previous.state == _ACTIVE:
                 changes.append(self.end(previous, LeaseState.RELEASED))
         self.leases.put(lease)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -169,19 +169,23 @@ def keys(limited: Iterable[Class], names: frozenset[str] | set[str], subject: Su
             yield each, f"{each.name}={value.hex()}"
 
 
-def counted(limited: Sequence[Class], subject: Subject, before: str | None) -> str | None:
+def counted(limited: Sequence[Class], relayed: Container[str], subject: Subject, before: str | None) -> str | None:
     """What a lease of a client is counted under, as the lease has it.
 
     Args:
         limited: the classes that have a limit.
+        relayed: names of those that only a relay agent's word puts a client into.
         subject: the client's packet.
-        before: what it was counted under, if it is renewed: without the relay agent, that can't be found again.
+        before: what it was counted under, if it is renewed: what hangs on the relay agent can't be found again without.
     """
-    found = dict.fromkeys(key for _, key in keys(limited, subject.classes, subject))
+    found = {each.name: key for each, key in keys(limited, subject.classes, subject)}
     if before and not subject.giaddr:
-        names = {each.name for each in limited}
-        found.update(dict.fromkeys(key for key in before.split(",") if key.partition("=")[0] in names))
-    return ",".join(found) or None
+        kept = {key.partition("=")[0]: key for key in before.split(",")}
+        for each in limited:
+            hangs = each.name in relayed or (each.limit_by is not None and each.limit_by.asks_relay)
+            if hangs and each.name in kept:
+                found.setdefault(each.name, kept[each.name])
+    return ",".join(found.values()) or None
 
 
 def exceeded(limited: Iterable[Class], subject: Subject, counts: Mapping[str, int], held: str | None) -> str:

@@ -251,10 +251,17 @@ class ControlSocket:
         found = [lease for lease in self._server.leases if lease.state == LeaseState.DECLINED]
         if clear and clear != "all":
             found = [lease for lease in found if lease.address == int(IPv4Address(clear))]
-        for lease in found if clear else ():
-            await self._server.delete_lease(lease.address)
-            log.info("an administrator ended the probation of %s", lease.ip)
+        if clear:
+            found = [lease for lease in found if await self._clear(lease)]
         return declined_report(found)
+
+    async def _clear(self, declined: Lease) -> bool:
+        """End a probation, if it hasn't ended meanwhile."""
+        if self._server.leases.get(declined.address) is not declined:
+            return False
+        await self._server.delete_lease(declined.address)
+        log.info("an administrator ended the probation of %s", declined.ip)
+        return True
 
     async def _pause(self) -> dict[str, Any]:
         await self._server.pause()

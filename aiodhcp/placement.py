@@ -190,9 +190,15 @@ class Placement:
         """The classes whose subnets and pools the client may use. One that renews its lease sends no relay agent
         information (RFC 3046 §3): it keeps what it was given by that.
         """
-        if self._relayed and exchange.ciaddr and not exchange.giaddr:
+        if self._relayed and exchange.ciaddr and not exchange.giaddr and self._renews(exchange):
             return exchange.class_names | self._relayed
         return exchange.class_names
+
+    def _renews(self, exchange: Exchange) -> bool:
+        """Whether the client has a lease of the address that it says it has, and asks for no other one."""
+        lease = self.leases.get(exchange.ciaddr)
+        held = lease is not None and lease.client == exchange.client and lease.holds(exchange.now)
+        return held and REQUESTED_ADDRESS not in exchange.received
 
     def enter(self, exchange: Exchange, subnet: Subnet) -> None:
         """The client is in ``subnet``: what is known of it there."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from aiodhcp.addresses import Addresses
@@ -78,6 +78,7 @@ class Rules:
         self.placement = placement
         self._admits_all = placement.admits_all
         self._limited = config.tests.limited
+        self._relayed = config.tests.relayed
         levels: list[Subnet | Class | Reservation] = [*config.subnets, *config.classes, *config.reservations]
         levels += [each for subnet in config.subnets for each in subnet.reservations]
         self._hesitates = any(each.min_secs for each in (config.parameters, *(each.parameters for each in levels)))
@@ -163,9 +164,11 @@ class Rules:
             for other in self.placement.link(exchange):
                 if found is None and other is not subnet:
                     self.placement.enter(exchange, other)
-                    found = self._free_address(exchange, other, requested)
+                    if not (self._limited and self._limit(exchange)):
+                        found = self._free_address(exchange, other, requested)
         if found is None:
-            self.addresses.exhausted(subnet, exchange.class_names, exchange.now)
+            for each in self.config.link_of(subnet):
+                self.addresses.exhausted(each, exchange.class_names, exchange.now)
             where = f"shared network {subnet.shared_network}" if subnet.shared_network else str(subnet)
             raise Dropped(DropReason.NOADDRESS, f"no free address in {where}")
         address, exchange.address_from = found
@@ -311,9 +314,33 @@ class Rules:
 
     def _limit(self, exchange: Exchange) -> str:
         """Why the client gets no lease, or no longer: its class has as many as it may; empty if it gets one."""
-        lease = exchange.lease_before
-        held = lease.counted if lease is not None and lease.state == _ACTIVE else None
-        return exceeded(self._limited, exchange, self.leases.counts, held)
+        held = [lease.counted for lease in self._makes_room(exchange) if lease.state == _ACTIVE and lease.counted]
+        return exceeded(self._limited, exchange, self.leases.counts, ",".join(held))
+
+    def _makes_room(self, exchange: Exchange) -> Iterator[Lease]:
+        """The leases that end when the client gets another one, as far as there are any."""
+        if exchange.lease_before is not None:
+            yield exchange.lease_before
+        subnet, reserved = exchange.subnet, exchange.reservation
+        if subnet is not None and subnet.shared_network and (lease := self._elsewhere(exchange, subnet)) is not None:
+            yield lease
+        if reserved is not None and reserved.address is not None:
+            # What is reserved for a machine is its own, by whatever client id it has it.
+            holder = self.leases.get(reserved.address)
+            if holder is not None and holder.chaddr == exchange.chaddr:
+                yield holder
+
+    def _elsewhere(self, exchange: Exchange, subnet: Subnet) -> Lease | None:
+        """The client's lease in another subnet of the link."""
+        for other in self.config.link_of(subnet):
+            if other is not subnet:
+                lease = self.leases.find(exchange.client, other.first, other.last)
+                if lease is not None and lease.state == _ACTIVE:
+                    return lease
+        return None
+
+    def _counted(self, exchange: Exchange, known: Lease | None) -> str | None:
+        return counted(self._limited, self._relayed, exchange, None if known is None else known.counted)
 
     def _check_limits(self, exchange: Exchange) -> None:
         if self._limited and (why := self._limit(exchange)):
@@ -423,9 +450,12 @@ class Rules:
             known.starts if renewal and known is not None else now,
             NEVER if seconds == INFINITE else now + seconds,
             hostname[:255].rstrip(b"\0").decode(errors="replace") if hostname else known.hostname if known else None,
-            counted(self._limited, exchange, known.counted if renewal and known else None) if self._limited else None,
+            self._counted(exchange, known if renewal else None) if self._limited else None,
             self._stash(exchange) if exchange.giaddr or (known is not None and known.relay_agent) else None,
         )
+        elsewhere = self._elsewhere(exchange, subnet) if subnet.shared_network else None
+        if elsewhere is not None:
+            self._delete_client(exchange, elsewhere)
         holder = self.leases.get(address)
         if holder is not known:
             for ended in (known, holder):

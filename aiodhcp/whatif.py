@@ -102,7 +102,7 @@ async def _what_if(settings: Settings, client: Client, plugins: Sequence[Plugin]
     leases, supposed = _leases(settings)
     engine = Engine(config, hooks, leases)
     engine.tracing = True
-    interfaces = _interfaces(settings, config)
+    interfaces = _interfaces(settings, config, client.relay)
     served = _chosen(interfaces, settings, client)
     engine.serve(interfaces)
     if interfaces[served]:
@@ -178,8 +178,8 @@ def _leases(settings: Settings) -> tuple[list[Lease], list[Fact]]:
     return read_leases(settings.store_path), []
 
 
-def _interfaces(settings: Settings, config: Config) -> dict[Interface, str]:
-    """The interfaces that the server would have, and what had to be supposed of each."""
+def _interfaces(settings: Settings, config: Config, relay: int) -> dict[Interface, str]:
+    """The interfaces that the server would have, and what had to be supposed of each. It is not the relay agent."""
     found = system_addresses()
     if settings.transport.type != "ethernet":
         host = settings.transport.host
@@ -193,7 +193,7 @@ def _interfaces(settings: Settings, config: Config) -> dict[Interface, str]:
     for name in settings.interfaces:
         addresses, words = tuple(address for address, _ in found.get(name, ())), ""
         if not addresses:
-            likely = _likely_address(config, name)
+            likely = _likely_address(config, name, relay)
             addresses = (likely,) if likely else ()
             has = IPv4Address(likely) if likely else "no address"
             words = f"{name} has {has}: on this machine it has none, or there is no such interface"
@@ -201,21 +201,21 @@ def _interfaces(settings: Settings, config: Config) -> dict[Interface, str]:
     return interfaces
 
 
-def _likely_address(config: Config, name: str) -> int:
+def _likely_address(config: Config, name: str, relay: int) -> int:
     """What the server may have for an address on an interface that this machine has not; 0 if nothing can be said."""
     named = [subnet for subnet in config.subnets if name in subnet.interfaces]
     for subnet in (named or [subnet for subnet in config.subnets if not subnet.interfaces])[:1]:
         routers = subnet.parameters.options.get(ROUTERS) or config.parameters.options.get(ROUTERS) or b""
         router = int.from_bytes(routers[:4], "big")
-        return router if router in subnet else _first_host(subnet)
+        return router if router in subnet and router != relay else _first_host(subnet, relay)
     return 0
 
 
-def _first_host(subnet: Subnet) -> int:
+def _first_host(subnet: Subnet, relay: int) -> int:
     """The first that no pool gives out, or else the very first."""
     network = subnet.network
     hosts = range(subnet.first, subnet.last + 1) if network.prefixlen >= 31 else range(subnet.first + 1, subnet.last)
-    return next((host for host in hosts[:65536] if subnet.pool(host) is None), hosts[0])
+    return next((host for host in hosts[:65536] if subnet.pool(host) is None and host != relay), hosts[0])
 
 
 def _chosen(interfaces: Mapping[Interface, str], settings: Settings, client: Client) -> Interface:

@@ -397,3 +397,94 @@ def test_classes_refuse(make, words):
 def test_built_in_classes_that_are_asked_for_are_among_the_names():
     config = Config([make_subnet(Pool("192.0.2.9", classes=["KNOWN"]))], classes=[PHONES])
     assert set(config.classes_by_name) == {"KNOWN", "phones"}
+
+
+# ── where classes, limits, relays and shared networks meet ──
+
+A, B = "192.0.2.0/24", "198.51.100.0/24"
+
+
+def shared(*pools_of_a, **more):
+    """Two subnets of one link; the first has one address unless something else is said."""
+    first = make_subnet(*(pools_of_a or ("192.0.2.10-192.0.2.10",)), shared_network="s", **more)
+    return first, make_subnet("198.51.100.10-198.51.100.19", network=B, shared_network="s", interfaces=["eth0"])
+
+
+def test_who_says_an_address_without_having_it_is_in_no_relayed_class(new_client):
+    line = Class("line", test="relay4[1].hex == 'p1'")
+    engine = make_engine(make_subnet(Pool("192.0.2.10-192.0.2.20", classes=["line"])), classes=[line])
+    client = new_client(engine)
+    assert client.discover() is None
+    claims = client.message(MessageType.REQUEST, ciaddr=number("192.0.2.15"), server_identifier="192.0.2.1")
+    reply = client.send(claims)
+    assert reply is None or reply.message_type == MessageType.NAK
+    claims = client.message(MessageType.REQUEST, ciaddr=number("192.0.2.16"), requested_address="192.0.2.17")
+    reply = client.send(claims)
+    assert reply is None or reply.message_type == MessageType.NAK
+
+
+def test_a_lease_is_counted_under_what_its_client_says_now(new_client):
+    """One that says something else each time takes one place and not all of them."""
+    engine = make_engine(classes=[Class("named", test="option[12].exists", limit=1, limit_by="option[12].hex")])
+    client, other = new_client(engine), new_client(engine)
+    client.join(host_name="first")
+    for at in range(5):
+        client.renew(host_name=f"x{at}")
+    assert len(engine.leases.counts) == 1
+    assert other.join(host_name="x1").yiaddr
+
+
+def test_who_leaves_a_class_makes_room_in_it(new_client):
+    engine = make_engine(classes=[Class("phones", test="option[60].text == 'phone'", limit=1)])
+    client, other = new_client(engine), new_client(engine)
+    client.join(vendor_class_identifier="phone")
+    client.renew()
+    assert other.join(vendor_class_identifier="phone").yiaddr
+
+
+def test_a_limit_holds_in_the_next_subnet_of_the_link(new_client):
+    first, second = shared(reservations=[Reservation("02:00:00:00:00:01"), Reservation("02:00:00:00:00:02")])
+    engine = make_engine(
+        first, second, classes=[Class("guests", test="unknown", limit=1)], parameters=Parameters(rapid_commit=True)
+    )
+    new_client(engine, mac="02:00:00:00:00:09").join()  # has the only address of the first
+    acks = [
+        new_client(engine, mac=mac).discover(rapid_commit=True) for mac in ("02:00:00:00:00:01", "02:00:00:00:00:02")
+    ]
+    assert engine.leases.counts["guests"] == 1
+    assert sum(ack is not None for ack in acks) <= 1
+
+
+def test_a_client_that_moves_on_its_link_leaves_its_old_address(new_client):
+    heard = []
+
+    class Told:
+        @hookimpl
+        def dhcp_delete_client(self, address):
+            heard.append(str(address))
+
+    first, second = shared("192.0.2.10-192.0.2.20")
+    engine = make_engine(first, second, plugins=[Told()])
+    client = new_client(engine)
+    old = client.join().yiaddr
+    moved = make_subnet(
+        "198.51.100.10-198.51.100.19",
+        network=B,
+        shared_network="s",
+        interfaces=["eth0"],
+        reservations=[Reservation("02:00:00:00:00:01", address="198.51.100.50")],
+    )
+    client.engine = make_engine(first, moved, plugins=[Told()], leases=list(engine.leases))
+    assert dotted(client.join().yiaddr) == "198.51.100.50"
+    assert not client.engine.leases.get(old).holds(client.clock())
+    assert heard == [dotted(old)]
+
+
+def test_a_reserved_address_makes_room_for_its_machine_by_another_client_id(new_client):
+    line = Class("line", test="relay4[1].exists", limit=1, limit_by="relay4[1].hex")
+    reserved = Reservation("02:00:00:00:00:01", address="192.0.2.50")
+    engine = make_engine(make_subnet(reservations=[reserved], relays=["203.0.113.1"]), classes=[line])
+    said = {"giaddr": "203.0.113.1", "relay_agent_information": {1: b"p1"}}
+    assert dotted(new_client(engine, **said).join().yiaddr) == "192.0.2.50"
+    again = new_client(engine, mac="02:00:00:00:00:01", client_id=b"\0os", **said)
+    assert dotted(again.join().yiaddr) == "192.0.2.50"
