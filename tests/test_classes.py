@@ -488,3 +488,15 @@ def test_a_reserved_address_makes_room_for_its_machine_by_another_client_id(new_
     assert dotted(new_client(engine, **said).join().yiaddr) == "192.0.2.50"
     again = new_client(engine, mac="02:00:00:00:00:01", client_id=b"\0os", **said)
     assert dotted(again.join().yiaddr) == "192.0.2.50"
+
+
+def test_a_lease_elsewhere_on_the_link_makes_room_for_the_one_that_takes_its_place(new_client):
+    staff = Class("staff", test="option[60].text == 'staff'")
+    each = Class("each", test="option[53].exists", limit=1, limit_by="pkt4.mac")
+    first, second = shared(Pool("192.0.2.10-192.0.2.20", classes=["staff"]))
+    engine = make_engine(first, second, classes=[staff, each])
+    client = new_client(engine)
+    old = client.join(vendor_class_identifier="staff").yiaddr
+    assert dotted(client.join().yiaddr) == "198.51.100.10"
+    assert not engine.leases.get(old).holds(client.clock())
+    assert list(engine.leases.counts.values()) == [1]
