@@ -289,17 +289,19 @@ class Addresses:
         Returns:
             the leases that changed by it, ``lease`` first.
         """
-        changes = [lease]
         subnet = self.config.subnet_of(lease.address)
-        for each in () if subnet is None else self.config.link_of(subnet):
-            previous = self.leases.find(lease.client, each.first, each.last)
-            if previous is not None and previous.address != lease.address and previous.state == _ACTIVE:
-                changes.append(self.end(previous, LeaseState.RELEASED))
+        held = [] if subnet is None else self.held_on_link(lease.client, subnet)
+        ended = [self.end(each, LeaseState.RELEASED) for each in held if each.address != lease.address]
         self.leases.put(lease)
         offer = self._offers.get(lease.client)
         if offer is not None:
             self.withdraw(lease.client, taken=offer.address == lease.address)
-        return changes
+        return [lease, *ended]
+
+    def held_on_link(self, client: bytes, subnet: Subnet) -> list[Lease]:
+        """The active leases of a client in the subnets of one link."""
+        found = [self.leases.find(client, each.first, each.last) for each in self.config.link_of(subnet)]
+        return [lease for lease in found if lease is not None and lease.state == _ACTIVE]
 
     def end(self, lease: Lease, state: LeaseState) -> Lease:
         """A lease ends; its address is free, and remembered as the client's.

@@ -322,22 +322,19 @@ class Rules:
         if exchange.lease_before is not None:
             yield exchange.lease_before
         subnet, reserved = exchange.subnet, exchange.reservation
-        if subnet is not None and subnet.shared_network and (lease := self._elsewhere(exchange, subnet)) is not None:
-            yield lease
+        if subnet is not None:
+            yield from self._elsewhere(exchange, subnet)
         if reserved is not None and reserved.address is not None:
             # What is reserved for a machine is its own, by whatever client id it has it.
             holder = self.leases.get(reserved.address)
             if holder is not None and holder.chaddr == exchange.chaddr:
                 yield holder
 
-    def _elsewhere(self, exchange: Exchange, subnet: Subnet) -> Lease | None:
-        """The client's lease in another subnet of the link."""
-        for other in self.config.link_of(subnet):
-            if other is not subnet:
-                lease = self.leases.find(exchange.client, other.first, other.last)
-                if lease is not None and lease.state == _ACTIVE:
-                    return lease
-        return None
+    def _elsewhere(self, exchange: Exchange, subnet: Subnet) -> list[Lease]:
+        """The client's leases in the other subnets of the link."""
+        if not subnet.shared_network:
+            return []
+        return [lease for lease in self.addresses.held_on_link(exchange.client, subnet) if lease.address not in subnet]
 
     def _counted(self, exchange: Exchange, known: Lease | None) -> str | None:
         return counted(self._limited, self._relayed, exchange, None if known is None else known.counted)
@@ -453,8 +450,7 @@ class Rules:
             self._counted(exchange, known if renewal else None) if self._limited else None,
             self._stash(exchange) if exchange.giaddr or (known is not None and known.relay_agent) else None,
         )
-        elsewhere = self._elsewhere(exchange, subnet) if subnet.shared_network else None
-        if elsewhere is not None:
+        for elsewhere in self._elsewhere(exchange, subnet):
             self._delete_client(exchange, elsewhere)
         holder = self.leases.get(address)
         if holder is not known:

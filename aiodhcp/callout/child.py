@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Awaitable, Iterable, Mapping
@@ -115,7 +114,7 @@ class Child:
         self._generation = 0
         self._in_a_row = 0
         self._stopped = self._paused = False
-        self._began = time.monotonic()
+        self._began = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pipes: Pipes | None = None
         self._due = 0.0

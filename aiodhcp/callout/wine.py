@@ -166,7 +166,8 @@ class WineHost:
         if binary is not None and (binary.format, binary.machine) != ("PE", "x86-64"):
             raise ConfigError(f"callout {binary.path}: is {binary}, and Wine runs DLLs of Windows for x86-64")
         wine = self._wine
-        self._host = self._compiled()
+        if self._host is None or not self._host.exists():
+            self._host = self._compiled()
         with self._locked():
             self._make_prefix(wine)
             self._import(wine)
