@@ -20,7 +20,7 @@ from aiodhcp.constants import (
     MessageType,
 )
 from aiodhcp.errors import Dropped
-from aiodhcp.exchange import Exchange
+from aiodhcp.exchange import RELAY_AGENT_INFORMATION, Exchange
 from aiodhcp.leases import NEVER, Lease, LeaseState
 from aiodhcp.parameters import Parameters
 from aiodhcp.placement import Placement, address_option, dotted
@@ -438,6 +438,8 @@ class Rules:
         now, seconds, known = int(exchange.now), exchange.lease_time, exchange.lease_before
         renewal = known is not None and known.address == address and known.holds(exchange.now)
         hostname = exchange.received.get(HOST_NAME)
+        # Also what a switch says that is no relay agent otherwise, if that counts.
+        relayed = exchange.giaddr or RELAY_AGENT_INFORMATION in exchange.received or (known and known.relay_agent)
         lease = Lease(
             address,
             exchange.client,
@@ -448,7 +450,7 @@ class Rules:
             NEVER if seconds == INFINITE else now + seconds,
             hostname[:255].rstrip(b"\0").decode(errors="replace") if hostname else known.hostname if known else None,
             self._counted(exchange, known if renewal else None) if self._limited else None,
-            self._stash(exchange) if exchange.giaddr or (known is not None and known.relay_agent) else None,
+            self._stash(exchange) if relayed else None,
         )
         for elsewhere in self._elsewhere(exchange, subnet):
             self._delete_client(exchange, elsewhere)

@@ -491,8 +491,29 @@ def test_agent_options_without_a_relay_agent(new_client: NewClient, switch: str,
     ack = client.join()
     assert ack.options.get("domain-name") == domain
     assert list(ack.options)[-1] == 82
-    assert client.exchange.changes[0].relay_agent is None
     assert "domain-name" not in new_client(engine).join().options
+
+
+def test_what_a_trusted_switch_said_is_kept_for_renewals_past_it(new_client: NewClient) -> None:
+    engine = make_engine(HERE, classes=[TOLD], agent_options_without_relay="trust")
+    client = new_client(engine, **LINE)
+    client.join()
+    client.options["relay_agent_information"] = None
+    ack = client.renew()
+    assert ack.options["domain-name"] == "told.example"
+    assert 82 not in ack.options
+    # What the switch says next takes its place, also in a unicast.
+    client.renew(relay_agent_information={"circuit-id": b"eth8"})
+    assert client.exchange.changes[0].relay_agent == b"\1\4eth8"
+    assert "domain-name" not in client.renew().options
+
+
+def test_what_is_not_trusted_is_not_kept(new_client: NewClient) -> None:
+    client = new_client(make_engine(HERE, classes=[TOLD]), **LINE)
+    client.join()
+    assert client.exchange.changes[0].relay_agent is None
+    client.options["relay_agent_information"] = None
+    assert "domain-name" not in client.renew().options
 
 
 def test_no_other_word_for_it() -> None:
