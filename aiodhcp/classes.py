@@ -176,10 +176,11 @@ def counted(limited: Sequence[Class], relayed: Container[str], subject: Subject,
         limited: the classes that have a limit.
         relayed: names of those that only a relay agent's word puts a client into.
         subject: the client's packet.
-        before: what it was counted under, if it is renewed: what hangs on the relay agent can't be found again without.
+        before: what it was counted under, if it is renewed: what hangs on the relay agent can't be found again where
+            what that said is not known.
     """
     found = {each.name: key for each, key in keys(limited, subject.classes, subject)}
-    if before and not subject.giaddr:
+    if before and not subject.giaddr and not subject.relay_agent:
         kept = {key.partition("=")[0]: key for key in before.split(",")}
         for each in limited:
             hangs = each.name in relayed or (each.limit_by is not None and each.limit_by.asks_relay)

@@ -188,9 +188,11 @@ class Placement:
 
     def names(self, exchange: Exchange) -> frozenset[str]:
         """The classes whose subnets and pools the client may use. One that renews its lease sends no relay agent
-        information (RFC 3046 §3): it keeps what it was given by that.
+        information (RFC 3046 §3): where what was said last is not known, it keeps what it was given by that.
         """
         if self._relayed and exchange.ciaddr and not exchange.giaddr and self._renews(exchange):
+            if exchange.relay_agent:
+                return exchange.class_names
             return exchange.class_names | self._relayed
         return exchange.class_names
 

@@ -387,6 +387,34 @@ def test_it_counts_for_pools_and_limits(new_client: NewClient) -> None:
     assert second.discover(**LINE) is None
 
 
+def test_a_class_that_changes_its_test_takes_back_what_it_gave(new_client: NewClient) -> None:
+    """What the relay agent said is known, and is looked at again."""
+
+    def engine(line: str, before: Engine | None = None) -> Engine:
+        pool = Pool("198.51.100.10-198.51.100.20", classes=["mine"])
+        mine = Class("mine", test=f"relay4[1].text == '{line}'")
+        return Engine(Config([make_subnet(pool, network="198.51.100.0/24")], classes=[mine]), predecessor=before)
+
+    client = behind(new_client, engine("eth7"))
+    client.engine = engine("eth7", client.engine)
+    assert client.renew().message_type == MessageType.ACK
+    client.engine = engine("eth8", client.engine)
+    assert client.renew().message_type == MessageType.NAK
+
+
+def test_what_is_counted_follows_the_test_too(new_client: NewClient) -> None:
+    def engine(line: str, before: Engine | None = None) -> Engine:
+        lines = [Class(each, test=f"relay4[1].text == '{each}'", limit=1) for each in ("eth7", "eth8")]
+        lines.append(Class("mine", test=f"relay4[1].text == '{line}'", limit=1))
+        return Engine(Config([THERE], classes=lines), predecessor=before)
+
+    client = behind(new_client, engine("eth7"))
+    assert client.engine.leases.counts == {"eth7": 1, "mine": 1}
+    client.engine = engine("eth8", client.engine)
+    assert client.renew().message_type == MessageType.ACK
+    assert client.engine.leases.counts == {"eth7": 1}
+
+
 def test_it_counts_for_reservations(new_client: NewClient) -> None:
     named = Reservation(circuit_id="eth7", parameters=TOLD.parameters)
     engine = make_engine(Subnet("198.51.100.0/24", ["198.51.100.10"], reservations=[named]))
