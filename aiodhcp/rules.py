@@ -167,6 +167,9 @@ class Rules:
                     if not (self._limited and self._limit(exchange)):
                         found = self._free_address(exchange, other, requested)
         if found is None:
+            if exchange.subnet is not subnet:
+                # What the client is told all the same, the subnet says that was chosen for it first.
+                self.placement.enter(exchange, subnet)
             for each in self.config.link_of(subnet):
                 self.addresses.exhausted(each, exchange.class_names, exchange.now)
             where = f"shared network {subnet.shared_network}" if subnet.shared_network else str(subnet)

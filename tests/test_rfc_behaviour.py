@@ -22,6 +22,7 @@ from aiodhcp import (
     Parameters,
     Pool,
     Reservation,
+    Subnet,
 )
 from aiodhcp import Settings as Configuration
 from aiodhcp.constants import BROADCAST_FLAG, INFINITE
@@ -156,6 +157,26 @@ def test_auto_configure_through_a_relay_agent(new_client: NewClient) -> None:
     client.giaddr = number("192.0.2.254")
     assert client.discover(auto_config=1).flags == BROADCAST_FLAG
     assert (dotted(client.answer.destination), client.answer.port) == ("192.0.2.254", 67)
+
+
+@pytest.mark.parametrize("reserved", [None, "198.51.100.0/24"])
+def test_auto_configure_on_a_link_of_several_subnets(new_client: NewClient, reserved: str | None) -> None:
+    """The subnet says it that is the client's before all others, not the one that was tried last."""
+    mine = [Reservation("02:00:00:00:00:07")]
+    subnets = [
+        Subnet(
+            f"{prefix}.0/24",
+            shared_network="campus",
+            interfaces=["eth0"],
+            parameters=Parameters(auto_configure=said),
+            reservations=mine if reserved == f"{prefix}.0/24" else (),
+        )
+        for prefix, said in (("192.0.2", False), ("198.51.100", True), ("203.0.113", reserved is None))
+    ]
+    client = new_client(make_engine(*subnets), mac="02:00:00:00:00:07")
+    offer = client.discover(auto_config=1)
+    assert offer.options.raw[116] == bytes([reserved is not None])
+    assert client.exchange.subnet is subnets[reserved is not None]
 
 
 @pytest.mark.parametrize("asked", [None, 0, b"\1\1"])
