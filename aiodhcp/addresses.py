@@ -45,7 +45,7 @@ class Addresses:
         """From which follows what is chosen at random; at most 64 octets."""
         self._draw = drawn(lambda: self.seed)
         self._usage: Usage | None = None
-        self._shortages: dict[Subnet, Shortage] = {}
+        self._shortages: dict[str, Shortage] = {}
         # In order of expiry, because each is kept for the same time.
         self._offers: OrderedDict[bytes, Offer] = OrderedDict()
         self._offered: dict[int, bytes] = {}
@@ -234,31 +234,35 @@ class Addresses:
         """Which share of a pool is leased or declined, from 0 to 1."""
         return self._counting().share(pool)
 
-    def usage(self, subnet: Subnet, pools: Sequence[Pool] | None = None) -> PoolUsage:
-        """What the addresses of a subnet's pools are; or of some of the pools."""
-        kept = {*subnet.by_address, *self._shared, *self.own, *self._routers}
-        return self._counting().of(subnet.pools if pools is None else pools, self._offered, kept)
+    def usage(self, *subnets: Subnet, pools: Sequence[Pool] | None = None) -> PoolUsage:
+        """What the addresses of the pools of some subnets are; or of some of the pools."""
+        kept = {*self._shared, *self.own, *self._routers}.union(*(subnet.by_address for subnet in subnets))
+        if pools is None:
+            pools = [pool for subnet in subnets for pool in subnet.pools]
+        return self._counting().of(pools, self._offered, kept)
 
     def _counting(self) -> Usage:
         if self._usage is None:
             self._usage = Usage(self.config, self.leases)
         return self._usage
 
-    def exhausted(self, subnet: Subnet, classes: frozenset[str], now: float) -> None:
-        """There was no free address for a client of these classes: the log says so, at most once a minute."""
-        shortage = self._shortages.setdefault(subnet, Shortage())
-        pools = tuple(pool for pool in subnet.pools if pool.is_for(classes))
+    def exhausted(self, tried: Sequence[Subnet], classes: frozenset[str], now: float) -> None:
+        """There was no free address for a client of these classes in some subnets of a link, the one chosen first
+        before the others: the log says so, at most once a minute.
+        """
+        link = tried[0].shared_network or str(tried[0])
+        shortage = self._shortages.setdefault(link, Shortage())
+        pools = [pool for subnet in tried for pool in subnet.pools if pool.is_for(classes)]
         if pools and not shortage.is_quiet(now):
-            shortage.pools = pools
-            shortage.begins(subnet, self.usage(subnet, shortage.pools), now)
+            shortage.begins(tried, pools, self.usage(*tried, pools=pools), now)
 
     def check_shortages(self) -> None:
         """Where there are free addresses again, the log says so."""
-        for subnet, shortage in self._shortages.items():
+        for shortage in self._shortages.values():
             if shortage.lasts:
-                usage = self.usage(subnet, shortage.pools)
+                usage = self.usage(*shortage.subnets, pools=shortage.pools)
                 if sum(usage[1:]) < usage.size:
-                    shortage.ends(subnet, usage)
+                    shortage.ends(usage)
 
     def decline(self, address: int, htype: int, chaddr: bytes, now: float) -> Lease:
         """An address is in use by somebody else: nobody gets it for a while.

@@ -159,19 +159,19 @@ class Rules:
 
     def _choose_address(self, exchange: Exchange, subnet: Subnet, requested: int = 0) -> int:
         """The address that a client gets that has none; ``exchange.subnet`` may be another one afterwards."""
-        found = self._free_address(exchange, subnet, requested)
+        found, tried = self._free_address(exchange, subnet, requested), [subnet]
         if found is None and not exchange.subnet_from:
             for other in self.placement.link(exchange):
                 if found is None and other is not subnet:
                     self.placement.enter(exchange, other)
                     if not (self._limited and self._limit(exchange)):
                         found = self._free_address(exchange, other, requested)
+                        tried.append(other)
         if found is None:
             if exchange.subnet is not subnet:
                 # What the client is told all the same, the subnet says that was chosen for it first.
                 self.placement.enter(exchange, subnet)
-            for each in self.config.link_of(subnet):
-                self.addresses.exhausted(each, exchange.class_names, exchange.now)
+            self.addresses.exhausted(tried, exchange.class_names, exchange.now)
             where = f"shared network {subnet.shared_network}" if subnet.shared_network else str(subnet)
             raise Dropped(DropReason.NOADDRESS, f"no free address in {where}")
         address, exchange.address_from = found

@@ -1,4 +1,4 @@
-"""Usage: how many addresses of each pool are in use, and what the log says when a subnet has no more.
+"""Usage: how many addresses of each pool are in use, and what the log says when a link has no more.
 
 Kept up with the lease table from the first time that somebody asks; until then it costs nothing.
 """
@@ -19,7 +19,7 @@ __all__ = ["PoolUsage", "Shortage", "Usage"]
 log = logging.getLogger("aiodhcp.addresses")
 
 QUIET: Final = 60.0
-"""Seconds between two lines about the same subnet."""
+"""Seconds between two lines about the same link."""
 _ACTIVE: Final = LeaseState.ACTIVE
 _DECLINED: Final = LeaseState.DECLINED
 
@@ -72,7 +72,7 @@ class Usage:
         """The usage of pools.
 
         Args:
-            pools: of one subnet.
+            pools: of one link.
             offered: all addresses that are.
             reserved: the addresses that are kept for somebody.
         """
@@ -102,28 +102,35 @@ class Usage:
 
 @dataclass(slots=True)
 class Shortage:
-    """A subnet had no free address for a client.
+    """A link had no free address for a client.
 
     Attributes:
+        subnets: where one was looked for.
         pools: those that the client might have had one of.
         written: when the log said so last; 0 for never.
         lasts: whether there is still none.
     """
 
+    subnets: Sequence[Subnet] = ()
     pools: Sequence[Pool] = ()
     written: float = 0.0
     lasts: bool = False
 
-    def begins(self, subnet: Subnet, usage: PoolUsage, now: float) -> None:
+    def begins(self, subnets: Sequence[Subnet], pools: Sequence[Pool], usage: PoolUsage, now: float) -> None:
         """Write it down."""
-        log.warning("no free address in %s: %s", subnet, usage)
-        self.written, self.lasts = now, True
+        self.subnets, self.pools, self.written, self.lasts = subnets, pools, now, True
+        log.warning("no free address in %s: %s", self._where(), usage)
 
-    def ends(self, subnet: Subnet, usage: PoolUsage) -> None:
+    def ends(self, usage: PoolUsage) -> None:
         """Write that down."""
-        log.warning("free addresses in %s again: %s", subnet, usage)
+        log.warning("free addresses in %s again: %s", self._where(), usage)
         self.lasts = False
 
     def is_quiet(self, now: float) -> bool:
         """Whether it is too early for another line."""
         return self.written > 0 and 0 <= now - self.written < QUIET
+
+    def _where(self) -> str:
+        names = ", ".join(str(subnet.network) for subnet in self.subnets)
+        shared = self.subnets[0].shared_network
+        return f"shared network {shared} ({names})" if shared else names

@@ -192,6 +192,30 @@ def test_only_the_pools_count_that_are_for_the_client(
     assert new_client(engine, vendor_class_identifier="phone").join()
 
 
+def test_a_shared_network_has_one_line(new_client: NewClient, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    phones = Class("phones", test="option[60].text == 'phone'")
+    engine = make_engine(
+        make_subnet("192.0.2.10", shared_network="campus"),
+        make_subnet("198.51.100.10", network="198.51.100.0/24", shared_network="campus"),
+        make_subnet("203.0.113.10", network="203.0.113.0/24", shared_network="campus", classes=["phones"]),
+        classes=[phones],
+    )
+    first, second = new_client(engine), new_client(engine)
+    first.join()
+    second.join()
+    clock.advance(30)
+    assert new_client(engine).discover() is None
+    assert new_client(engine, giaddr="198.51.100.1").discover() is None
+    engine.tick(clock())
+    network = "shared network campus (192.0.2.0/24, 198.51.100.0/24)"
+    full = f"no free address in {network}: 2 addresses, 2 leases, 0 offered, 0 declined, 0 reserved"
+    assert lines(caplog) == [full]
+    second.release()
+    engine.tick(clock())
+    again = f"free addresses in {network} again: 2 addresses, 1 leases, 0 offered, 0 declined, 0 reserved"
+    assert lines(caplog) == [again]
+
+
 def test_a_subnet_without_pools_is_not_full(new_client: NewClient, caplog: pytest.LogCaptureFixture) -> None:
     pool = Pool("192.0.2.10", classes=["phones"])
     engine = make_engine(make_subnet(pool), classes=[Class("phones")])
