@@ -231,7 +231,13 @@ class Addresses:
         return None
 
     def share_in_use(self, pool: Pool) -> float:
-        """Which share of a pool is leased or declined, from 0 to 1."""
+        """Which share of a pool is leased or declined, from 0 to 1. For one of a configuration before this one: of the
+        pool that has taken its place.
+        """
+        if pool not in self._pools:
+            subnet = self.config.subnet_of(pool.range[0])
+            successor = None if subnet is None else subnet.pool(pool.range[0])
+            return 0.0 if successor is None else self._counting().share(successor)
         return self._counting().share(pool)
 
     def usage(self, *subnets: Subnet, pools: Sequence[Pool] | None = None) -> PoolUsage:
@@ -248,11 +254,11 @@ class Addresses:
 
     def exhausted(self, tried: Sequence[Subnet], classes: frozenset[str], now: float) -> None:
         """There was no free address for a client of these classes in some subnets of a link, the one chosen first
-        before the others: the log says so, at most once a minute.
+        before the others: the log says so, at most once a minute. Of what there is no more by now, it says nothing.
         """
         link = tried[0].shared_network or str(tried[0])
         shortage = self._shortages.setdefault(link, Shortage())
-        pools = [pool for subnet in tried for pool in subnet.pools if pool.is_for(classes)]
+        pools = [pool for subnet in tried for pool in subnet.pools if pool in self._pools and pool.is_for(classes)]
         if pools and not shortage.is_quiet(now):
             shortage.begins(tried, pools, self.usage(*tried, pools=pools), now)
 

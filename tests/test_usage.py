@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from client import Client, Clock, make_engine, make_subnet, number
 
-from aiodhcp import Class, Engine, Lease, Parameters, Pool, Reservation
+from aiodhcp import Class, Config, Engine, Lease, Parameters, Pool, Reservation
 from aiodhcp.leases import LeaseState
 
 NewClient = Callable[..., Client]
@@ -214,6 +214,32 @@ def test_a_shared_network_has_one_line(new_client: NewClient, clock: Clock, capl
     engine.tick(clock())
     again = f"free addresses in {network} again: 2 addresses, 1 leases, 0 offered, 0 declined, 0 reserved"
     assert lines(caplog) == [again]
+
+
+def test_what_the_configuration_before_decides_counts_too(
+    new_client: NewClient, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A packet that waits while the configuration is loaded again is decided by the one that it came to."""
+    parameters = Parameters(lease_time=1000, min_lease_time=100, adaptive_lease_time_threshold=0.5)
+
+    def loaded(*pools: str, before: Engine | None = None) -> Engine:
+        return Engine(Config([make_subnet(*pools)], parameters), predecessor=before)
+
+    old = loaded("192.0.2.10-192.0.2.13")
+    for _ in range(2):
+        new_client(old).join()
+    new = loaded("192.0.2.10-192.0.2.14", before=old)
+    assert seconds(new_client(new)) == 1000
+    assert seconds(new_client(old)) == 100  # 3 of 5
+    # It has no address left, which the new one has.
+    assert new_client(old).discover() is None
+    old.tick(clock())
+    new.tick(clock())
+    assert lines(caplog) == []
+    # Pools that are no more have no share.
+    newest = loaded("192.0.2.50", before=new)
+    assert seconds(new_client(new)) == 1000
+    assert newest.addresses is old.addresses
 
 
 def test_a_subnet_without_pools_is_not_full(new_client: NewClient, caplog: pytest.LogCaptureFixture) -> None:
