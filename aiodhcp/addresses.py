@@ -38,7 +38,8 @@ class Addresses:
     """
 
     def __init__(self, config: Config, leases: Iterable[Lease] = ()) -> None:
-        self.leases = LeaseTable(leases)
+        # In the order in which they ended: of those of a client, the last one counts.
+        self.leases = LeaseTable(sorted(leases, key=lambda lease: lease.expires))
         self.own: set[int] = set()
         """The server's own addresses, which no client gets."""
         self.seed = b""
@@ -293,15 +294,21 @@ class Addresses:
         self.give_back(lease.address)
         return forgotten
 
-    def enter(self, lease: Lease) -> list[Lease]:
-        """Enter a client's lease; it takes the place of the offer, and of another lease on the same link.
+    def enter(self, lease: Lease, now: float) -> list[Lease]:
+        """Enter a client's lease; it takes the place of the offer, and of another lease on the same link, which ends
+        now.
 
         Returns:
             the leases that changed by it, ``lease`` first.
         """
         subnet = self.config.subnet_of(lease.address)
         held = [] if subnet is None else self.held_on_link(lease.client, subnet)
-        ended = [self.end(each, LeaseState.RELEASED) for each in held if each.address != lease.address]
+        second = int(now)
+        ended = [
+            self.end(each._replace(expires=min(each.expires, second)), LeaseState.RELEASED)
+            for each in held
+            if each.address != lease.address
+        ]
         self.leases.put(lease)
         offer = self._offers.get(lease.client)
         if offer is not None:

@@ -463,7 +463,7 @@ class Rules:
                 # Also what ended within the last second, if no tick has noticed it yet.
                 if ended is not None and ended.state == _ACTIVE:
                     self._delete_client(exchange, ended)
-        exchange.changes = self.addresses.enter(lease)
+        exchange.changes = self.addresses.enter(lease, exchange.now)
         exchange.lease_after = lease
         exchange.kind = _OLD if renewal else _NEW
         exchange.reply_type = _ACK

@@ -70,7 +70,7 @@ class Asking:
         """Discover and take what is offered, for 100 seconds."""
         host = self.discover(client, now=now, **more)
         if host is not None:
-            self.addresses.enter(lease(host, client, now + 100))
+            self.addresses.enter(lease(host, client, now + 100), now)
         return host
 
     def offered(self, client: bytes) -> int | None:
@@ -127,7 +127,7 @@ def test_not_what_is_in_no_pool(requested: int) -> None:
 
 def test_not_its_own_if_somebody_has_it_now() -> None:
     server = asking(known=[lease(12, A, state=RELEASED)])
-    server.addresses.enter(lease(12, B))
+    server.addresses.enter(lease(12, B), 1000)
     assert server.choose(A) == 10
 
 
@@ -337,7 +337,7 @@ def test_may_have_only_what_is_in_a_pool(host: int) -> None:
 def test_a_lease_takes_the_place_of_the_offer() -> None:
     server = asking((10, 10))
     server.discover(A)
-    assert server.addresses.enter(lease(10, A)) == [lease(10, A)]
+    assert server.addresses.enter(lease(10, A), 1000) == [lease(10, A)]
     assert server.offered(A) is None
     assert server.addresses.leases.get(NET + 10) == lease(10, A)
     server.addresses.lapse(10**6)
@@ -346,33 +346,40 @@ def test_a_lease_takes_the_place_of_the_offer() -> None:
 
 def test_a_lease_moves_the_client() -> None:
     server = asking((10, 11), known=[lease(10, A)])
-    assert server.addresses.enter(lease(11, A)) == [lease(11, A), lease(10, A, state=RELEASED)]
+    assert server.addresses.enter(lease(11, A), 1000) == [lease(11, A), lease(10, A, state=RELEASED)]
     assert server.addresses.leases.find(A, NET, NET + 255) == lease(11, A)
     assert server.discover(B) == 10
     # And back.
     server.addresses.withdraw(B)
-    assert server.addresses.enter(lease(10, A)) == [lease(10, A), lease(11, A, state=RELEASED)]
+    assert server.addresses.enter(lease(10, A), 1000) == [lease(10, A), lease(11, A, state=RELEASED)]
     assert server.addresses.leases.find(A, NET, NET + 255) == lease(10, A)
+
+
+@pytest.mark.parametrize(("now", "end"), [(400, 400), (1500, 1000)])
+def test_the_lease_before_ends_now_unless_it_has_ended(now: int, end: int) -> None:
+    server = asking((10, 11), known=[lease(10, A)])
+    _, ended = server.addresses.enter(lease(11, A, 2000), now)
+    assert ended == lease(10, A, end, RELEASED)
 
 
 @pytest.mark.parametrize("state", [RELEASED, EXPIRED, DECLINED])
 def test_what_had_ended_is_not_ended_again(state: LeaseState) -> None:
     server = asking(known=[lease(10, A, state=state)])
-    assert server.addresses.enter(lease(11, A)) == [lease(11, A)]
+    assert server.addresses.enter(lease(11, A), 1000) == [lease(11, A)]
     assert server.addresses.leases.get(NET + 10) == lease(10, A, state=state)
 
 
 def test_a_lease_in_another_network_stays() -> None:
     server = asking(known=[lease(10, A)])
     there = lease(10, A, net=OTHER)
-    assert server.addresses.enter(there) == [there]
+    assert server.addresses.enter(there, 1000) == [there]
     assert list(server.addresses.leases) == [lease(10, A), there]
 
 
 def test_a_lease_of_no_subnet_is_entered_all_the_same() -> None:
     server = asking()
     stray = lease(10, A, net=0x0A000000)
-    assert server.addresses.enter(stray) == [stray]
+    assert server.addresses.enter(stray, 1000) == [stray]
     assert server.addresses.end(stray, EXPIRED) == stray._replace(state=EXPIRED)
     assert server.addresses.leases.get(stray.address) == stray._replace(state=EXPIRED)
 
@@ -380,7 +387,7 @@ def test_a_lease_of_no_subnet_is_entered_all_the_same() -> None:
 def test_an_offer_that_is_not_taken_is_free_again() -> None:
     server = asking((10, 10))
     assert server.discover(A) == 10
-    server.addresses.enter(lease(10, A, net=OTHER))  # it has gone elsewhere
+    server.addresses.enter(lease(10, A, net=OTHER), 1000)  # it has gone elsewhere
     assert server.offered(A) is None
     assert server.discover(B) == 10
 
@@ -407,7 +414,7 @@ def test_the_client_of_a_declined_address_keeps_its_new_one() -> None:
     for ended in server.addresses.leases.due(100):
         server.addresses.end(ended, EXPIRED)
     assert server.choose(A, now=100) == 11
-    assert server.addresses.enter(lease(11, A, 300)) == [lease(11, A, 300)]
+    assert server.addresses.enter(lease(11, A, 300), 100) == [lease(11, A, 300)]
 
 
 # ── exhaustion and reuse ──
@@ -453,6 +460,12 @@ def test_a_subnet_without_pools_has_reservations_only() -> None:
 # ── a new start ──
 
 
+def test_of_several_leases_that_ended_the_last_is_remembered() -> None:
+    """A store has them in whatever order."""
+    server = asking((10, 13), known=[lease(10, A, 300, RELEASED), lease(11, A, 200, EXPIRED)])
+    assert server.choose(A, now=400) == 10
+
+
 def test_known_leases_are_kept_over_a_new_start() -> None:
     before = asking((10, 13))
     for number in range(4):
@@ -486,7 +499,7 @@ def test_a_pool_that_has_moved() -> None:
     server = asking((20, 21), known=[lease(10, A), lease(11, B, state=RELEASED)])
     assert not server.may_have(A, 10)
     assert server.get(A) == 20
-    assert server.addresses.leases.get(NET + 10) == lease(10, A, state=RELEASED)
+    assert server.addresses.leases.get(NET + 10) == lease(10, A, 0, RELEASED)
     assert server.get(B) == 21
 
 
@@ -553,7 +566,7 @@ class Network(RuleBasedStateMachine):
             return
         assert not self.promised(address, client)
         entered = Lease(address, client, 1, client, ACTIVE, self.now, self.now + seconds)
-        first, *others = self.addresses.enter(entered)
+        first, *others = self.addresses.enter(entered, self.now)
         assert first == entered
         for other in others:
             assert (other.client, other.state) == (client, RELEASED)
@@ -619,7 +632,7 @@ class Network(RuleBasedStateMachine):
                     found = self.addresses.choose(asker, subnet, None, 0, self.now)
                     address = None if found is None else found[0]
                     if address is not None:
-                        self.addresses.enter(Lease(address, asker, 1, asker, ACTIVE, self.now, self.now + 10))
+                        self.addresses.enter(Lease(address, asker, 1, asker, ACTIVE, self.now, self.now + 10), self.now)
                         free.append(address)
             assert sorted(free) == [NET + 10, NET + 11, NET + 12, NET + 14, OTHER + 10, OTHER + 11]
 
