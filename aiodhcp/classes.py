@@ -189,18 +189,23 @@ def counted(limited: Sequence[Class], relayed: Container[str], subject: Subject,
     return ",".join(found.values()) or None
 
 
-def exceeded(limited: Iterable[Class], subject: Subject, counts: Mapping[str, int], held: str | None) -> str:
+def exceeded(
+    limited: Iterable[Class], subject: Subject, counts: Mapping[str, int], held: Sequence[str], keeps: bool = False
+) -> str:
     """Why a client gets no lease: a limit, in words; empty where there is none.
 
     Args:
         limited: the classes that have a limit.
         subject: the client's packet.
         counts: how many leases there are, by what they are counted under.
-        held: what the client's lease is counted under already.
+        held: what the client's leases are counted under already.
+        keeps: whether it keeps the address that it has: only one that it has by another value of the class it may not.
     """
-    mine = (held or "").split(",")
+    names = {key.partition("=")[0] for key in held}
     for each, key in keys(limited, subject.classes, subject):
-        if key not in mine and counts.get(key, 0) >= (each.limit or 0):
+        if key in held or (keeps and each.name not in names):
+            continue
+        if counts.get(key, 0) >= (each.limit or 0):
             by = f" for {each.limit_by} {_readable(key)}" if each.limit_by is not None else ""
             return f"class {each.name} has {counts.get(key, 0)} of {each.limit} leases{by}"
     return ""

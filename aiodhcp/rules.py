@@ -175,6 +175,9 @@ class Rules:
             where = f"shared network {subnet.shared_network}" if subnet.shared_network else str(subnet)
             raise Dropped(DropReason.NOADDRESS, f"no free address in {where}")
         address, exchange.address_from = found
+        if self._limited and (why := self._limit(exchange, address)):
+            self.addresses.give_back(address)
+            raise Dropped(DropReason.NOADDRESS, why)
         if self._select_address is None:
             return address
         # It was taken from the free ones: they have it again, if the plugin chooses another or none.
@@ -306,7 +309,7 @@ class Rules:
         may_have = self.addresses.may_have
         if not may_have(exchange.client, subnet, reservation, address, exchange.now, names):
             return "the address is not available"
-        if self._limited and (why := self._limit(exchange)):
+        if self._limited and (why := self._limit(exchange, address)):
             return why
         reserved = None if reservation is None else reservation.address
         if reserved in (None, address):
@@ -315,10 +318,14 @@ class Rules:
             return ""
         return "another address is reserved for the client"
 
-    def _limit(self, exchange: Exchange) -> str:
-        """Why the client gets no lease, or no longer: its class has as many as it may; empty if it gets one."""
+    def _limit(self, exchange: Exchange, address: int | None = None) -> str:
+        """Why the client gets no lease: its class has as many as it may; empty if it gets one. Who keeps its address
+        keeps it under a limit that is new, too; while that may be the case, None stands for the address.
+        """
+        known = exchange.lease_before
+        keeps = known is not None and address in (None, known.address) and known.holds(exchange.now)
         held = [lease.counted for lease in self._makes_room(exchange) if lease.state == _ACTIVE and lease.counted]
-        return exceeded(self._limited, exchange, self.leases.counts, ",".join(held))
+        return exceeded(self._limited, exchange, self.leases.counts, ",".join(held).split(","), keeps)
 
     def _makes_room(self, exchange: Exchange) -> Iterator[Lease]:
         """The leases that end when the client gets another one, as far as there are any."""

@@ -399,6 +399,57 @@ def test_built_in_classes_that_are_asked_for_are_among_the_names():
     assert set(config.classes_by_name) == {"KNOWN", "phones"}
 
 
+def phones(limit: int | None = None, *, pool: bool = False) -> Config:
+    """At most so many phones, with a pool of their own or without."""
+    kinds = [
+        Class("phones", test="option[60].text == 'phone'", limit=limit),
+        Class("rest", test="not member('phones')"),
+    ]
+    pools = [Pool("192.0.2.10-192.0.2.19", classes=["rest"]), Pool("192.0.2.20-192.0.2.29", classes=["phones"])]
+    return Config([make_subnet(*(pools if pool else ()))], classes=kinds)
+
+
+def test_who_has_a_lease_keeps_it_when_a_limit_is_new(new_client, clock):
+    clients = [new_client(Engine(phones()), vendor_class_identifier="phone") for _ in range(3)]
+    for client in clients:
+        client.engine = clients[0].engine
+        client.join()
+    engine = Engine(phones(1), predecessor=clients[0].engine)
+    for client in clients:
+        client.engine = engine
+        assert client.renew().message_type == MessageType.ACK
+        assert client.join().yiaddr == client.address
+    # They count from now on.
+    assert engine.leases.counts == {"phones": 3}
+    late = new_client(engine, vendor_class_identifier="phone")
+    assert late.discover() is None
+    assert late.exchange.why == "class phones has 3 of 1 leases"
+    # Who has left it is a new one.
+    clients[0].release()
+    assert clients[0].discover() is None
+
+
+def test_another_address_is_not_kept(new_client):
+    """Who joins a class with what it has may stay; but the class's own addresses are for those that it has room for."""
+    engine = Engine(phones(1, pool=True))
+    new_client(engine, vendor_class_identifier="phone").join()
+    client = new_client(engine)
+    old = client.join().yiaddr
+    free = str(engine.addresses.usage(engine.config.subnets[0]))
+    assert client.discover(vendor_class_identifier="phone") is None
+    assert client.exchange.why == "class phones has 1 of 1 leases"
+    assert str(engine.addresses.usage(engine.config.subnets[0])) == free
+    assert client.join().yiaddr == old
+
+
+def test_who_moves_to_another_port_is_new_there(new_client):
+    engine = make_engine(classes=[Class("line", test="relay4[1].exists", limit=1, limit_by="relay4[1].hex")])
+    behind(new_client, engine, b"eth0/7").join()
+    client = behind(new_client, engine, b"eth0/8")
+    client.join()
+    assert client.rebind(relay_agent_information={1: b"eth0/7"}).message_type == MessageType.NAK
+
+
 # ── where classes, limits, relays and shared networks meet ──
 
 A, B = "192.0.2.0/24", "198.51.100.0/24"
