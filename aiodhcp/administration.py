@@ -154,7 +154,8 @@ def declined(
     table = _table("", "Address", "Found in use by", "Since", "Until")
     table.title = None
     for each in found:
-        who = each["hardware_address"] or "the server"
+        answered = each["answered"]
+        who = each["hardware_address"] or (f"the server: {answered}" if answered else "a client")
         _row(table, each["address"], who, _when(each["since"], "seconds"), _when(each["until"], "seconds"))
     _console().print(table if found else "no address is declined")
 

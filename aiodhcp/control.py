@@ -385,12 +385,14 @@ def declined_report(leases: Iterable[Lease]) -> list[dict[str, Any]]:
 
     Returns:
         for each "address"; "hardware_address" of the client that declined it, empty where the server itself found it
-            in use; "since" and "until", seconds since 1970.
+            in use; "answered", what told the server so, empty where it was a client; "since" and "until", seconds
+            since 1970.
     """
     return [
         {
             "address": str(lease.ip),
-            "hardware_address": lease.hardware_address,
+            "hardware_address": lease.hardware_address if lease.htype else "",
+            "answered": "" if lease.htype else f"ARP from {lease.hardware_address}" if lease.chaddr else "ICMP echo",
             "since": lease.starts,
             "until": lease.expires,
         }

@@ -249,7 +249,7 @@ class Engine:
 
         Args:
             exchange: whose address it was to be.
-            why: who uses it, in words.
+            why: who uses it, in words; its hardware address, if that is known.
 
         Returns:
             what is to be committed.

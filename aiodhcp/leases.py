@@ -41,8 +41,9 @@ class Lease(NamedTuple):
         address: the IPv4 address as an integer.
         client: what identifies the client: option 61, or else htype and chaddr (RFC 2131 §2, §4.2). Empty for a
             declined address, which is nobody's.
-        htype: the hardware type, 1 for Ethernet.
-        chaddr: the hardware address, 0 to 16 octets.
+        htype: the hardware type, 1 for Ethernet; 0 of a declined address that the server itself found in use.
+        chaddr: the hardware address, 0 to 16 octets; of a declined address that of the client that declined it, or,
+            where the server found it in use, of who answered by ARP.
         state: see ``LeaseState``.
         starts: when the client got the address, in seconds since 1970; a renewal doesn't change it.
         expires: when it ends; of a declined address, when its probation ends.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -35,6 +36,7 @@ LONGEST_STASHED: Final = 255
 """Octets of option 82 that are kept with a lease: more would fill table and store at anybody's pleasure."""
 MOST_CONFLICTS: Final = 4
 """Addresses found in use, one after the other, after which a client has to ask again."""
+_HARDWARE_ADDRESS: Final = re.compile("(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
 _OFFER: Final = MessageType.OFFER
 _ACK: Final = MessageType.ACK
@@ -220,7 +222,8 @@ class Rules:
         """
         address = exchange.probe
         self.addresses.withdraw(exchange.client, taken=True)
-        declined = self.addresses.decline(address, 0, b"", exchange.now)
+        owner = bytes.fromhex(why.replace(":", "")) if _HARDWARE_ADDRESS.fullmatch(why) else b""
+        declined = self.addresses.decline(address, 0, owner, exchange.now)
         exchange.problem, exchange.problem_address = AddressProblem.CONFLICT, address
         exchange.start_over()
         exchange.why = f"{dotted(address)} is in use: {why}"

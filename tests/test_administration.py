@@ -304,6 +304,8 @@ def test_declined_from_the_lease_file(file: Path) -> None:
         Lease(0xC0000201, b"", 0, b"", LeaseState.DECLINED, soon, soon + hour),
         Lease(0xC0000203, b"", 0, b"", LeaseState.DECLINED, soon - 2 * hour, soon - hour),
         Lease(0xC0000204, b"x", 1, b"x", LeaseState.ACTIVE, soon, soon + hour),
+        Lease(0xC0000205, b"", 0, bytes.fromhex("020000000009"), LeaseState.DECLINED, soon, soon + hour),
+        Lease(0xC0000206, b"", 32, b"", LeaseState.DECLINED, soon, soon + hour),
     ]
 
     async def fill() -> None:
@@ -313,15 +315,22 @@ def test_declined_from_the_lease_file(file: Path) -> None:
         await store.close()
 
     asyncio.run(fill())
-    header, first, second = aiodhcp("declined", file).output.splitlines()
+    header, first, second, third, fourth = aiodhcp("declined", file).output.splitlines()
     page = (Path(__file__).parent.parent / "docs/administration.md").read_text()
     assert header.split("  ")[0] == "Address"
     assert re.sub(r"\s+", " ", header).strip() in re.sub(r"\s+", " ", page)
-    assert re.match(r"192\.0\.2\.1  the server  +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d  \d", first)
+    assert re.match(r"192\.0\.2\.1  the server: ICMP echo  +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d  \d", first)
     assert second.startswith("192.0.2.2  02:00:00:00:00:02  ")
+    assert third.startswith("192.0.2.5  the server: ARP from 02:00:00:00:00:09  ")
+    assert fourth.startswith("192.0.2.6  a client  ")
     records = json.loads(aiodhcp("declined", file, "--json").output)
-    assert records[0] == {"address": "192.0.2.1", "hardware_address": "", "since": soon, "until": soon + hour}
-    assert [each["address"] for each in records] == ["192.0.2.1", "192.0.2.2"]
+    times = {"since": soon, "until": soon + hour}
+    assert records[0] == {"address": "192.0.2.1", "hardware_address": "", "answered": "ICMP echo", **times}
+    assert [(each["hardware_address"], each["answered"]) for each in records[1:]] == [
+        ("02:00:00:00:00:02", ""),
+        ("", "ARP from 02:00:00:00:00:09"),
+        ("", ""),
+    ]
 
 
 @pytest.mark.parametrize(

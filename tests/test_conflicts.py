@@ -79,11 +79,16 @@ async def test_a_free_address_is_offered(serve, transport):
 
 
 async def test_one_that_is_in_use_is_not_and_the_next_is_tried(serve, transport, store, diary):
-    network = Network(**{FIRST: "02:00:00:00:00:99", SECOND: "02:00:00:00:00:98"})
+    network = Network(**{FIRST: "02:00:00:00:00:99", SECOND: "answers ICMP echo"})
     async with serve(diary, config=asking(), prober=network) as server:
         offer = await ask(transport, discover(1))
         assert (offer.kind, offer.address) == (OFFER, THIRD)
         assert diary.of("del") == [("CONFLICT", FIRST), ("CONFLICT", SECOND)]
+        # Whom to look for, over ICMP nobody knows.
+        assert [server.leases.get(number_of(each)).hardware_address for each in (FIRST, SECOND)] == [
+            "02:00:00:00:00:99",
+            "",
+        ]
         assert [server.leases.get(number_of(each)).state for each in (FIRST, SECOND)] == [LeaseState.DECLINED] * 2
         ack = await ask(transport, request(1, THIRD))
         assert (ack.kind, ack.address) == (ACK, THIRD)
