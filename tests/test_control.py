@@ -10,13 +10,15 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from wire import NAK, PATIENCE, answer, ask, config, discover, lease, number_of, renew, until
+from server_kit import Store
+from wire import NAK, PATIENCE, answer, ask, config, decline, discover, lease, number_of, renew, request, until
 
-from aiodhcp import ConfigError, DhcpServer, Drop, MemoryStore, MemoryTransport, hookimpl
+from aiodhcp import ConfigError, DhcpServer, Drop, LeaseState, MemoryStore, MemoryTransport, hookimpl
 from aiodhcp import control as module
 from aiodhcp.config import Settings, load_config
 from aiodhcp.control import ControlSocket, NotRunning, Reloads
@@ -64,7 +66,7 @@ async def controlled(
         return "reloaded"
 
     transport = MemoryTransport()
-    async with DhcpServer(config(), store=MemoryStore(), transport=transport, **more) as server:
+    async with DhcpServer(config(), store=more.pop("store", MemoryStore()), transport=transport, **more) as server:
         control = ControlSocket(server, path, reload or nothing)
         await control.start()
         try:
@@ -153,6 +155,32 @@ async def test_delete(path: Path) -> None:
         assert await command(path, "delete", address="192.0.2.50") is None
         with pytest.raises(AiodhcpError, match="Expected 4 octets"):
             await command(path, "delete", address="192.0.2")
+
+
+async def test_to_clear_all_probations_takes_no_lease(path: Path) -> None:
+    """One that ends by itself while the first is being committed, and whose address is somebody's by then."""
+    store = Store()
+    async with controlled(path, store=store) as (server, transport):
+        first, second = [await lease(transport, client) for client in (1, 2)]
+        for client, address in ((1, first), (2, second)):
+            transport.deliver(decline(client, address))
+        await until(
+            lambda: all(each.state == LeaseState.DECLINED for each in server.leases) and not server.health.uncommitted
+        )
+        store.gate.clear()
+        clearing = asyncio.create_task(command(path, "declined", clear="all"))
+        await until(lambda: store.under_way)
+        probation = server.leases.get(number_of(second))
+        assert probation is not None
+        server.engine.delete(probation.address, server.now())
+        offer = await ask(transport, discover(3, [(50, IPv4Address(second).packed)]))
+        transport.deliver(request(3, offer.yiaddr))
+        await until(lambda: server.leases.get(number_of(second)).holds(server.now()))
+        store.gate.set()
+        assert [each["address"] for each in await clearing] == [first]
+        held = server.leases.get(number_of(second))
+        assert held is not None
+        assert held.holds(server.now())
 
 
 async def test_pause_and_resume(path: Path) -> None:
