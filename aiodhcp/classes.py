@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from aiodhcp.errors import ConfigError
 from aiodhcp.expressions import Condition, Subject, Value
 from aiodhcp.parameters import NOTHING_SAID, Parameters
+from aiodhcp.wording import did_you_mean
 
 __all__ = ["Class", "Classes", "built_in"]
 
@@ -144,8 +144,7 @@ class Classes:
 
     def missing(self, name: str) -> str:
         """That there is no such class, in words."""
-        close = difflib.get_close_matches(name, sorted({*self.known, *_BUILT_IN}), 1)
-        return f"there is no class {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+        return f"there is no class {name!r}{did_you_mean(name, sorted({*self.known, *_BUILT_IN}))}"
 
     def _add(self, name: str, test: Condition) -> None:
         late = name in self.late_names or not test.members.isdisjoint(self.late_names | KNOWN)

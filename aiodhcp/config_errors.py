@@ -5,7 +5,6 @@ It serves every pydantic model: the core's settings, and those of a plugin.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import re
@@ -22,8 +21,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from aiodhcp.errors import ConfigError
+from aiodhcp.wording import did_you_mean
 
-__all__ = ["Problem", "Refusal", "Source", "did_you_mean", "field_keys", "problems", "read_toml"]
+__all__ = ["Problem", "Refusal", "Source", "field_keys", "problems", "read_toml"]
 
 Where = tuple[str | int, ...]
 
@@ -115,18 +115,6 @@ def problems(error: ValidationError, model: type[BaseModel], *, show_input: bool
         show_input: whether the words quote what was found.
     """
     return [_problem(each, model, show_input) for each in error.errors(include_url=False)]
-
-
-def did_you_mean(word: str, known: Iterable[str], least: float = 0.6) -> str:
-    """``"; did you mean 'this'?"`` when one of them is close, or nothing.
-
-    Args:
-        word: what was written.
-        known: what there is.
-        least: how close it must be, from 0 to 1.
-    """
-    close = difflib.get_close_matches(word, list(known), 1, least)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def field_keys(model: type[BaseModel], name: str, field: FieldInfo) -> list[str]:

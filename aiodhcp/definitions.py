@@ -5,7 +5,6 @@ A space is the options of DHCP itself, or those inside one of its options: a ven
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import Any, Final
 from aiodhcp.codecs import OPAQUE, Codec, expected, octets_of, unreadable
 from aiodhcp.errors import DecodeError
 from aiodhcp.records import by_enterprise
+from aiodhcp.wording import did_you_mean
 
 __all__ = [
     "ANY",
@@ -194,8 +194,7 @@ class Definitions:
             elif re.fullmatch("[0-9]{1,3}", digits):
                 code = int(digits)
             else:
-                close = " or ".join(difflib.get_close_matches(name, self._names))
-                raise ValueError(f"no option is called {option!r}" + (f"; did you mean {close}?" if close else ""))
+                raise ValueError(f"no option is called {option!r}{did_you_mean(name, self._names, most=3)}")
         if isinstance(code, int) and not isinstance(code, bool) and code in self._codes:
             return self.of(code)
         first, last = self._codes[0], self._codes[-1]

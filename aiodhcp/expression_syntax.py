@@ -5,7 +5,6 @@ It knows the names of options and fields, and neither a packet nor what an expre
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, Final, NoReturn
 
 from aiodhcp.errors import ConfigError
 from aiodhcp.options import definition
+from aiodhcp.wording import did_you_mean
 
 __all__ = ["FIELDS", "FUNCTIONS", "LONGEST", "Node", "parse"]
 
@@ -256,7 +256,7 @@ class _Parser:
             return Node(name, (), at)
         if name.startswith("relay6") or name == "pkt6":
             _fail(at, f"{name!r} is of DHCPv6, and this is DHCPv4")
-        return _fail(at, f"there is no {name!r}{_meant(name, _WORDS)}")
+        return _fail(at, f"there is no {name!r}{did_you_mean(name, _WORDS)}")
 
     def _field(self, name: str, at: int) -> Node:
         self._need(".")
@@ -264,7 +264,7 @@ class _Parser:
             self._expected("the name of a field")
         full = f"{name}.{self._take().text}"
         if full not in FIELDS:
-            _fail(at, f"there is no field {full!r}{_meant(full, FIELDS)}")
+            _fail(at, f"there is no field {full!r}{did_you_mean(full, FIELDS)}")
         return Node("field", (full,), at)
 
     def _call(self, name: str, at: int) -> Node:
@@ -324,7 +324,7 @@ class _Parser:
         self._need(".")
         token = self._take()
         if token.text not in AGENT:
-            _fail(token.at, f"there is no {'agent.' + token.text!r}{_meant(token.text, AGENT)}")
+            _fail(token.at, f"there is no {'agent.' + token.text!r}{did_you_mean(token.text, AGENT)}")
         return Node("relay", (AGENT[token.text], "hex"), at)
 
     def _exists(self, at: int) -> Node:
@@ -431,8 +431,3 @@ def _value(node: Node) -> Node:
     if node.is_condition:
         _fail(node.at, "expected a value, and this is a condition")
     return node
-
-
-def _meant(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -20,6 +20,7 @@ from aiodhcp.leases import Lease
 from aiodhcp.registration import Registry
 from aiodhcp.shadows import Shadow, ShadowNote
 from aiodhcp.subnets import Config
+from aiodhcp.wording import is_round
 
 if TYPE_CHECKING:
     from aiodhcp.server import DhcpServer
@@ -393,13 +394,12 @@ class Hooks:
         """Count a failure, and name the plugin: each kind of failure once in full, then at 10, 100, 1000 ... of all."""
         key = (implementation.plugin, implementation.hook)
         self.failures[key] += 1
-        # So that a plugin that always fails doesn't fill the disk.
         count = self.failures[key]
         kind = (*key, words.partition("(")[0])
         new = kind not in self._kinds and len(self._kinds) < KINDS_KEPT
         if new:
             self._kinds.add(kind)
-        if new or str(count).rstrip("0") == "1":
+        if new or is_round(count):
             log.error(
                 "plugin %s: %s %s (%s; %d so far)",
                 implementation.plugin,

@@ -30,10 +30,11 @@ from typing import Any, Final, Literal
 import pydantic
 from pydantic import BaseModel, RootModel, ValidationError
 
-from aiodhcp.config_errors import Problem, Refusal, did_you_mean, field_keys, problems
+from aiodhcp.config_errors import Problem, Refusal, field_keys, problems
 from aiodhcp.errors import ConfigError
 from aiodhcp.policies import UNSAID, Policy
 from aiodhcp.registration import Plugin
+from aiodhcp.wording import did_you_mean
 
 __all__ = ["AvailablePlugin", "PluginLoader", "available_plugins", "load_plugin"]
 

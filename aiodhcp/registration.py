@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 import typing
@@ -19,6 +18,7 @@ from aiodhcp.hooktable import HOOKS
 from aiodhcp.implementations import Implementation, where
 from aiodhcp.policies import DEFAULT_POLICY, UNSAID, Policy
 from aiodhcp.verdicts import Drop, Nak, Use
+from aiodhcp.wording import did_you_mean
 
 __all__ = ["Plugin", "Registry", "plugin_name"]
 
@@ -175,21 +175,18 @@ def _explain(plugin: object, name: str, error: pluggy.PluginValidationError) -> 
         hook = options["specname"] or attribute
         if hook not in HOOKS:
             if not options["optionalhook"]:
-                words, culprit = f"unknown hook {hook!r}{_did_you_mean(hook, HOOKS)}", function
+                words, culprit = f"unknown hook {hook!r}{did_you_mean(hook, HOOKS) or '.'}", function
             continue
         known = HOOKS[hook].arguments
         wrong = set(pluggy.HookImpl(plugin, name, getattr(plugin, attribute), options).argnames) - known.keys()
         if wrong:
             argument = min(wrong)
-            words = f"{hook} has no argument {argument!r}{_did_you_mean(argument, known)} It has {', '.join(known)}"
+            words = (
+                f"{hook} has no argument {argument!r}{did_you_mean(argument, known) or '.'} It has {', '.join(known)}"
+            )
         if wrong or f"hook {hook!r}" in words:
             culprit = function
     return f"{where(culprit)}: plugin {name}: {words}"
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f"; did you mean {close[0]!r}?" if close else "."
 
 
 def plugin_name(plugin: object) -> str:

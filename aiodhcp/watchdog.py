@@ -13,6 +13,7 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 from aiodhcp.implementations import Implementation
+from aiodhcp.wording import is_round
 
 __all__ = ["Watchdog"]
 
@@ -72,7 +73,7 @@ class Watchdog:
             found = suspects.get(at.f_code)
             if found is not None:
                 found.blocked += 1
-                if str(found.blocked).rstrip("0") == "1":
+                if is_round(found.blocked):
                     log.error(
                         "plugin %s: %s blocks the whole server for more than %g seconds (%s; %d so far); it is in:\n%s",
                         found.plugin,

@@ -253,7 +253,7 @@ def test_explain_with_options(file: Path) -> None:
         (("--mac", MAC, "--address", "1.2.3"), "--address: ", 2),
         (("--mac", MAC, "--message", "release"), "--message: expected discover or request, got 'release'", 2),
         (("--mac", MAC, "-o", "host-name"), "--option: expected name=value, got 'host-name'", 2),
-        (("--mac", MAC, "-o", "host-nam=x"), "--option: no option is called 'host-nam'; did you mean host-name", 2),
+        (("--mac", MAC, "-o", "host-nam=x"), "--option: no option is called 'host-nam'; did you mean 'host-name'", 2),
         (("--mac", MAC, "-o", "lease-time=never"), "--option: option 51 (lease-time): expected integer", 2),
         (("--mac", MAC, "--interface", "eth7"), "does not serve 'eth7', but nonesuch0, other0", 1),
         (("--mac", MAC, "--live", "--relay", "192.0.2.1"), "--live shows what was", 2),

@@ -547,7 +547,7 @@ async def test_times_that_make_no_sense_are_made_up() -> None:
     [
         ({"client_id": "xyz"}, r"option 61 \(client-identifier\): expected octets"),
         ({"requested": "nowhere"}, r"option 50 \(requested-address\): expected address"),
-        ({"parameters": ["rooters"]}, "no option is called 'rooters'; did you mean routers"),
+        ({"parameters": ["rooters"]}, "no option is called 'rooters'; did you mean 'routers'"),
         ({"options": {"nonsense-option": 1}}, "no option is called 'nonsense-option'"),
         ({"options": {224: b"x" * 5000}}, "don't fit"),
     ],

@@ -158,7 +158,7 @@ def test_a_space_is_read_and_written() -> None:
     assert acme.carried({"server": A}) == b"\1\4" + A4
     assert acme.decode(b"\0\1\4" + A4 + b"\xff")["server"] == A
     assert globex.carried({"server": A}) == b"\0\0\0\x09\6\1\4" + A4
-    with pytest.raises(ValueError, match="no option is called 'sever'; did you mean server"):
+    with pytest.raises(ValueError, match="no option is called 'sever'; did you mean 'server'"):
         acme.encode({"sever": A})
     with pytest.raises(ValueError, match=r"1\.\.254"):
         acme.encode({255: b""})
@@ -206,7 +206,7 @@ def test_an_option_that_is_there_twice() -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ({"always_send": ["ruters"]}, r"^always_send\[0\]: no option is called 'ruters'; did you mean routers"),
+        ({"always_send": ["ruters"]}, r"^always_send\[0\]: no option is called 'ruters'; did you mean 'routers'"),
         ({"always_send": [3, 82]}, r"^always_send\[1\]: 82 is not for configuring: the relay agent's$"),
         ({"always_send": ["renewal-time"]}, r"^always_send\[0\]: 'renewal-time' is not for configuring"),
         ({"never_send": ["lease-time"]}, r"^never_send\[0\]: 'lease-time' is not for configuring: set lease-time$"),
@@ -412,7 +412,7 @@ def test_a_plugin_that_only_watches_knows_them_too(tmp_path: Path) -> None:
         ),
         (
             "always-send = ['routers', 'ruters']",
-            "3: always-send[1]: no option is called 'ruters'; did you mean routers",
+            "3: always-send[1]: no option is called 'ruters'; did you mean 'routers'",
         ),
         ("never-send = ['lease-time']", "3: never-send[0]: 'lease-time' is not for configuring: set lease-time"),
         ("never-send = 'routers'", "3: never-send: expected a list, got 'routers'"),

@@ -24,6 +24,7 @@ PLUGINS = PACKAGE.parent / "plugins" / "aiodhcp_plugins"
 CORE = [
     "constants",
     "errors",
+    "wording",
     "codecs",
     "dnsnames",
     "records",

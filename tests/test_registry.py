@@ -355,7 +355,7 @@ def test_sub_options_are_read_by_name_or_code() -> None:
     assert (said.get("remote-id"), said.get(2, "none")) == (None, "none")
     with pytest.raises(KeyError):
         said["remote-id"]
-    with pytest.raises(ValueError, match="did you mean circuit-id"):
+    with pytest.raises(ValueError, match="did you mean 'circuit-id'"):
         said["circuit"]
     with pytest.raises(DecodeError, match=r"^option 5 \(link-selection\): expected address, found 3 octets"):
         said["link-selection"]

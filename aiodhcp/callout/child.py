@@ -37,6 +37,7 @@ from aiodhcp.callout.pipes import Pipes, open_pipes
 from aiodhcp.callout.process import STOP_TIMEOUT, CalloutProcess, start
 from aiodhcp.constants import ControlCode
 from aiodhcp.errors import ConfigError
+from aiodhcp.wording import is_round
 
 __all__ = ["Child"]
 
@@ -249,7 +250,7 @@ class Child:
         while True:
             count = self.faults.total()
             delay = min(FIRST_DELAY * 2 ** (self._in_a_row - 2), LONGEST_DELAY) if self._in_a_row > 1 else 0.0
-            if str(count).rstrip("0") == "1":
+            if is_round(count):
                 again = f"in {delay:g} s" if delay else "at once"
                 log.error(
                     "callout %s: %s: %s; it is started again %s (%d so far)", self.name, hook, words, again, count

@@ -26,6 +26,7 @@ from aiodhcp import (
 )
 from aiodhcp.callout.abi import BUFFER_SIZE, SHORTEST_PACKET
 from aiodhcp.callout.callouts import Callouts, Received, Returned
+from aiodhcp.wording import is_round
 
 __all__ = ["ON_FAULT", "CalloutPlugin"]
 
@@ -84,8 +85,7 @@ class CalloutPlugin:
                 wrong = str(error)
         self.rejected[hook] += 1
         count = self.rejected[hook]
-        # As hooks.py does it: so that one that is always wrong doesn't fill the disk.
-        if str(count).rstrip("0") == "1":
+        if is_round(count):
             log.error("callout %s: %s left what can't be taken: %s (%d so far)", self.name, hook, wrong, count)
         return None
 
