@@ -274,6 +274,8 @@ def test_inform_through_a_relay_agent_is_answered_to_ciaddr(new_client: NewClien
     ack = client.inform("192.0.2.150")
     assert (dotted(client.answer.destination), client.answer.port) == ("192.0.2.150", 68)
     assert (dotted(ack.giaddr), ack.flags) == (RELAY, 0)
+    # RFC 3046 §2.2: "in all replies", also in one that no relay agent takes it out of again.
+    assert list(ack.options)[-1] == 82
 
 
 def test_inform_without_ciaddr_is_answered_to_its_source(new_client: NewClient) -> None:
