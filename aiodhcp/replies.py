@@ -43,9 +43,10 @@ SUBNET_SELECTION: Final = 118
 IP_AND_UDP: Final = 28
 """Octets of the headers that option 57 counts (RFC 2131 §2: a 576-octet IP datagram)."""
 SMALLEST, LARGEST = 576, 1500
+ESSENTIAL: Final = 36
+"""Octets of the options field that are kept from all that is echoed: message type, server identifier and times."""
 LEAST_ROOM: Final = 64
-"""Octets of the options field that are kept from what is to be echoed: message type, server identifier and times."""
-
+"""The same with what the relay agent says, which may be left out (RFC 3046 §2.2), as the client identifier may not."""
 BOOTP_LEAST_ROOM: Final = 8
 """The same of a reply to a BOOTP client, which has none of these: enough for a subnet mask."""
 
@@ -125,10 +126,13 @@ class Replies:
         received = exchange.received
         kind = exchange.reply_type
         largest = _bootp_maximum(exchange) if kind == BOOTP_REPLY else _maximum(received.get(MAXIMUM_SIZE))
-        least = BOOTP_LEAST_ROOM if kind == BOOTP_REPLY else LEAST_ROOM
-        echo = _echo(received, largest - MINIMUM_LENGTH - least)
+        room = largest - MINIMUM_LENGTH
+        if kind == BOOTP_REPLY:
+            echo = _echo(received, room - BOOTP_LEAST_ROOM, room - BOOTP_LEAST_ROOM)
+        else:
+            echo = _echo(received, room - ESSENTIAL, room - LEAST_ROOM)
         if kind == _NAK:
-            plan = Plan(0, _names("", ""), _nak(exchange))
+            plan = Plan(0, _names("", ""), _nak(exchange, room - len(echo)))
         else:
             key = (
                 kind,
@@ -143,7 +147,7 @@ class Replies:
                 largest - len(echo),
             )
             found = self._plans.get(key)
-            plan = self._plan(key, exchange, largest - MINIMUM_LENGTH - len(echo)) if found is None else found
+            plan = self._plan(key, exchange, room - len(echo)) if found is None else found
         if plan.left_out:
             exchange.left_out = plan.left_out
         data = b"".join(
@@ -276,31 +280,32 @@ def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, byte
     return options
 
 
-def _echo(received: dict[int, bytes], room: int) -> bytes:
+def _echo(received: dict[int, bytes], room: int, room_with_relayed: int) -> bytes:
     """What is given back as it came: the client identifier (RFC 6842 §3), the subnet selection (RFC 3011 §2), then,
-    last, what the relay agent says (RFC 3046 §2.2). What has no room is left out, whole.
+    last, what the relay agent says (RFC 3046 §2.2). What has no room is left out, whole, the last first.
     """
-    relayed = received.get(RELAY_AGENT_INFORMATION, b"")
-    if relayed:
-        relayed = option_bytes(RELAY_AGENT_INFORMATION, relayed)
     client_id = received.get(CLIENT_ID, b"")
     if client_id:
         client_id = option_bytes(CLIENT_ID, client_id)
+    echo = client_id
     if SUBNET_SELECTION in received:
-        client_id += option_bytes(SUBNET_SELECTION, received[SUBNET_SELECTION])
-    if len(client_id) + len(relayed) <= room:
-        return client_id + relayed
+        echo += option_bytes(SUBNET_SELECTION, received[SUBNET_SELECTION])
+    relayed = received.get(RELAY_AGENT_INFORMATION, b"")
+    if relayed:
+        relayed = option_bytes(RELAY_AGENT_INFORMATION, relayed)
+        if len(echo) + len(relayed) <= room_with_relayed:
+            return echo + relayed
+    if len(echo) <= room:
+        return echo
     return client_id if len(client_id) <= room else b""
 
 
-def _nak(exchange: Exchange) -> bytes:
-    return b"".join(
-        (
-            option_bytes(MESSAGE_TYPE, bytes((_NAK,))),
-            option_bytes(SERVER_ID, _ADDRESS.pack(exchange.server_id)),
-            option_bytes(MESSAGE, exchange.why.encode()[:255]),
-        )
-    )
+def _nak(exchange: Exchange, room: int) -> bytes:
+    fixed = option_bytes(MESSAGE_TYPE, bytes((_NAK,))) + option_bytes(SERVER_ID, _ADDRESS.pack(exchange.server_id))
+    # Behind them a code, a length, and the end of all options.
+    longest = min(room - len(fixed) - 3, 255)
+    words = exchange.why.encode()[:longest].decode(errors="ignore").encode()
+    return fixed + option_bytes(MESSAGE, words)
 
 
 def _names(sname: str, file: str, in_sname: bytes = b"", in_file: bytes = b"") -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from client import Client, Clock, dotted, make_engine, make_subnet, number
 from plugin_kit import plugin
 
-from aiodhcp import AddressProblem, DropReason, Interface, LeaseState, MessageType, Packet, Parameters, Reservation
+from aiodhcp import AddressProblem, DropReason, Interface, LeaseState, MessageType, Nak, Packet, Parameters, Reservation
 from aiodhcp.constants import BROADCAST_FLAG, INFINITE
 
 NewClient = Callable[..., Client]
@@ -207,6 +207,33 @@ def test_the_client_identifier_is_echoed(new_client: NewClient, which: str) -> N
     """RFC 6842 §3, which changes the MUST NOT of table 3; a client that sent none gets none."""
     assert REPLIES[which](new_client(client_id=b"\0pc")).options.get("client-identifier") == b"\0pc"
     assert "client-identifier" not in REPLIES[which](new_client()).options
+
+
+def test_the_longest_client_identifier_is_echoed_into_the_shortest_reply(new_client: NewClient, which: str) -> None:
+    """RFC 6842 §3: MUST, without exception; what a relay agent says may be left out (RFC 3046 §2.2)."""
+    longest = bytes(range(255))
+    selection = {"subnet_selection": "192.0.2.0", "relay_agent_information": {1: b"x" * 100}}
+    client = new_client(client_id=longest, **selection)
+    reply = REPLIES[which](client)
+    assert reply.options["client-identifier"] == longest
+    assert "subnet-selection" in reply.options
+    assert 82 not in reply.options
+    assert len(client.answer.data) <= 548
+    if reply.message_type != NAK and which != "ACK-informed":
+        assert [code for code in reply.options if code in (51, 58, 59)] == [51, 58, 59]
+
+
+def test_a_nak_is_no_longer_than_what_a_client_can_take(new_client: NewClient) -> None:
+    """§2: 576 octets of IP. The words make room for what has to come back, and are cut between two letters."""
+    engine = make_engine(plugins=[plugin(unknown_client=lambda: Nak("é" * 200))])
+    client = new_client(engine, giaddr=RELAY, client_id=b"\0" + b"c" * 100, relay_agent_information={1: b"x" * 100})
+    nak = client.reboot("192.0.2.50")
+    assert (nak.message_type, len(client.answer.data) <= 548) == (NAK, True)
+    assert nak.options["client-identifier"] == client.options["client-identifier"]
+    assert list(nak.options)[-1] == 82
+    assert set(nak.options["message"]) == {"é"}
+    alone = new_client(engine).reboot("192.0.2.50")
+    assert alone.options["message"] == "é" * 127
 
 
 def test_options_come_in_the_order_asked_for(told: Client) -> None:
