@@ -25,6 +25,7 @@ from aiodhcp.exchange import RELAY_AGENT_INFORMATION, Exchange
 from aiodhcp.leases import NEVER, Lease, LeaseState
 from aiodhcp.parameters import Parameters
 from aiodhcp.placement import Placement, address_option, dotted
+from aiodhcp.relays import selection
 from aiodhcp.replies import AUTO_CONFIGURE, LEASE_TIME, RAPID_COMMIT, SERVER_ID, Replies
 from aiodhcp.subnets import Class, Config, Pool, Reservation, Subnet
 
@@ -406,6 +407,8 @@ class Rules:
             subnet = self.placement.choose(exchange)
         finally:
             exchange.ciaddr = ciaddr
+        if address and address not in subnet and not exchange.subnet_from and not selection(exchange)[0]:
+            raise Dropped(DropReason.NO_SUBNETS, f"informs of {dotted(address)}, which is not of {subnet}")
         exchange.pool = subnet.pool(address)
         exchange.reply_type = _ACK
 

@@ -305,6 +305,26 @@ def test_inform_through_a_relay_agent_is_answered_to_ciaddr(new_client: NewClien
     assert list(ack.options)[-1] == 82
 
 
+@pytest.mark.parametrize(("giaddr", "ciaddr"), [("", "10.0.0.9"), ("", "198.51.100.50"), (RELAY, "198.51.100.50")])
+def test_inform_of_an_address_of_another_network_is_not_answered(
+    new_client: NewClient, giaddr: str, ciaddr: str
+) -> None:
+    """§4.3.5: the server SHOULD check the network address for consistency; what it would say is of this network."""
+    far = make_subnet("198.51.100.10", network="198.51.100.0/24")
+    client = new_client(make_engine(make_subnet(), far), giaddr=giaddr)
+    packet = client.message(MessageType.INFORM, ciaddr=number(ciaddr))
+    assert client.send(packet) is None
+    assert client.exchange.reason == DropReason.NO_SUBNETS
+    assert client.exchange.why == f"informs of {ciaddr}, which is not of 192.0.2.0/24"
+
+
+def test_inform_may_ask_for_another_network(new_client: NewClient) -> None:
+    """RFC 3011 §3: the client selects it."""
+    far = make_subnet("198.51.100.10", network="198.51.100.0/24", parameters=Parameters(options={"domain-name": "far"}))
+    client = new_client(make_engine(make_subnet(), far), subnet_selection="198.51.100.0")
+    assert client.inform("192.0.2.150").options["domain-name"] == "far"
+
+
 def test_inform_without_ciaddr_is_answered_to_its_source(new_client: NewClient) -> None:
     """draft-ietf-dhc-dhcpinform-clarify: the source address stands for ciaddr, also of a network behind a router."""
     far = make_subnet("198.51.100.10", network="198.51.100.0/24", parameters=Parameters(options={"domain-name": "far"}))
