@@ -237,6 +237,14 @@ class Rules:
         if self.config.bootp == "no":
             raise Dropped(DropReason.INVALID, "no message type, and BOOTP is not answered")
         subnet = self.placement.choose(exchange)
+        ours = self._parameters(exchange).server_name
+        if ours:
+            # RFC 951 §7.3: it may want one server and no other.
+            packet = exchange.packet
+            assert packet is not None
+            wanted = bytes(packet.sname).partition(b"\0")[0].decode(errors="replace")
+            if wanted and wanted.lower() != ours.lower():
+                raise Dropped(DropReason.WRONG_SERVER, f"wants server {wanted!r}, and this is {ours!r}")
         if exchange.ciaddr:
             # It knows its address, and wants to boot.
             exchange.pool = subnet.pool(exchange.ciaddr)

@@ -119,6 +119,32 @@ def test_a_message_type_that_can_not_be_read_is_no_bootp(clock, bootp):
     assert client.exchange.client_type == ClientType.DHCP
 
 
+@pytest.mark.parametrize(
+    ("ours", "wanted", "answered"),
+    [
+        ("boot1", b"", True),
+        ("boot1", b"boot1", True),
+        ("boot1", b"BOOT1\0rest", True),
+        ("boot1", b"boot2", False),
+        ("boot1", b"\xff", False),
+        (None, b"boot2", True),  # who has no name can't tell
+    ],
+)
+def test_a_client_may_want_one_server_and_no_other(clock, ours, wanted, answered):
+    """RFC 951 §7.3."""
+    client = Client(make_engine(bootp="dynamic", parameters=Parameters(server_name=ours)), clock)
+    packet = client.message(None)
+    packet.sname = wanted
+    assert (client.send(packet) is not None) is answered
+    if not answered:
+        assert client.exchange.reason == DropReason.WRONG_SERVER
+        assert client.exchange.why.endswith("and this is 'boot1'")
+    # What a DHCP client has there means nothing.
+    packet = client.message(MessageType.DISCOVER)
+    packet.sname = wanted
+    assert client.send(packet) is not None
+
+
 def test_what_bootp_may_be():
     with pytest.raises(ValueError, match="bootp: expected 'no', 'reserved' or 'dynamic', got 'yes'"):
         Config([], bootp="yes")
