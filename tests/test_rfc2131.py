@@ -223,6 +223,12 @@ def test_the_longest_client_identifier_is_echoed_into_the_shortest_reply(new_cli
         assert [code for code in reply.options if code in (51, 58, 59)] == [51, 58, 59]
 
 
+def test_a_subnet_selection_that_is_none_makes_room_for_the_client_identifier(new_client: NewClient) -> None:
+    client = new_client(client_id=b"c" * 255)
+    offer = client.discover(subnet_selection=b"x" * 30)
+    assert (len(offer.options["client-identifier"]), 118 in offer.options) == (255, False)
+
+
 def test_a_nak_is_no_longer_than_what_a_client_can_take(new_client: NewClient) -> None:
     """§2: 576 octets of IP. The words make room for what has to come back, and are cut between two letters."""
     engine = make_engine(plugins=[plugin(unknown_client=lambda: Nak("é" * 200))])
