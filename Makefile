@@ -25,13 +25,15 @@ help:
 	@echo "make bench-hooks  what hooks cost (needs root); bench-callouts: what native callouts cost"
 	@echo "make clean        remove what these made"
 
-# $(call packages,NAMES): Debian packages that are missing, when we may install them; otherwise what is missing is done without.
+# $(call packages,NAMES): Debian packages that are missing, when we may install them; otherwise what is missing is done
+# without. None of them starts a service.
 define packages
 	@missing=$$(dpkg-query -W -f='$${db:Status-Abbrev} $${Package}\n' $(1) 2>/dev/null | sed -n 's/^ii *//p' | sort); \
 	missing=$$(comm -13 <(echo "$$missing") <(printf '%s\n' $(1) | sort)); \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "installing" $$missing; \
-		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing) >$(VENV)/apt.log 2>&1 \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive benchmarks/no-services.sh \
+		 apt-get install -qq -y --no-install-recommends $$missing) >$(VENV)/apt.log 2>&1 \
 		|| { tail -n 5 $(VENV)/apt.log; echo "going on without them"; }; \
 	elif [ -n "$$missing" ]; then \
 		echo "not installed, and done without:" $$missing; \
