@@ -259,9 +259,11 @@ class Client:
     def hear(self, exchange: Exchange) -> Packet | None:
         """Note what an exchange came to; the reply, or None."""
         self.exchange = exchange
-        if exchange.answer is None:
-            return None
-        reply = Packet(exchange.answer.data)
+        return None if exchange.answer is None else self.take(exchange.answer.data)
+
+    def take(self, data: bytes) -> Packet:
+        """Note what a reply says."""
+        reply = Packet(data)
         if "server-identifier" in reply.options:
             self.server = int(reply.options["server-identifier"])
         if reply.message_type == MessageType.ACK:
