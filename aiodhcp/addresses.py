@@ -243,10 +243,18 @@ class Addresses:
 
     def usage(self, *subnets: Subnet, pools: Sequence[Pool] | None = None) -> PoolUsage:
         """What the addresses of the pools of some subnets are; or of some of the pools."""
-        kept = {*self._shared, *self.own, *self._routers}.union(*(subnet.by_address for subnet in subnets))
         if pools is None:
             pools = [pool for subnet in subnets for pool in subnet.pools]
-        return self._counting().of(pools, self._offered, kept)
+        (usage,) = self._counting().of([pools], self._offered, self._kept(subnets))
+        return usage
+
+    def usages(self) -> list[PoolUsage]:
+        """The same of each subnet of the configuration, in its order."""
+        subnets = self.config.subnets
+        return self._counting().of([subnet.pools for subnet in subnets], self._offered, self._kept(subnets))
+
+    def _kept(self, subnets: Sequence[Subnet]) -> set[int]:
+        return {*self._shared, *self.own, *self._routers}.union(*(subnet.by_address for subnet in subnets))
 
     def _counting(self) -> Usage:
         if self._usage is None:
@@ -268,7 +276,7 @@ class Addresses:
         for shortage in self._shortages.values():
             if shortage.lasts:
                 usage = self.usage(*shortage.subnets, pools=shortage.pools)
-                if sum(usage[1:]) < usage.size:
+                if usage.free:
                     shortage.ends(usage)
 
     def decline(self, address: int, htype: int, chaddr: bytes, now: float) -> Lease:

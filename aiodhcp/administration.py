@@ -212,6 +212,12 @@ def status(config: ConfigArgument = None, control: ControlOption = None, as_json
         lines += [(key, stats[key]) for key in ("leases", "received", "sent", "dropped", "vetoed")]
         lines += [("in flight", health["in_flight"]), ("uncommitted", health["uncommitted"])]
         _columns((what, _counts(value)) for what, value in lines if value != "")
+        console = _console()
+        for title, key in (("Subnet", "subnet"), ("Shared network", "name")):
+            rows = stats[f"{title.lower().replace(' ', '_')}s"]
+            if rows:
+                console.print()
+                console.print(_utilisation(title, key, rows))
     if health["status"] != "ok":
         raise typer.Exit(1)
 
@@ -265,6 +271,19 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
+    return table
+
+
+def _utilisation(title: str, key: str, rows: Iterable[Mapping[str, Any]]) -> Table:
+    counts = ("addresses", "in_use", "offered", "declined", "reserved", "free")
+    table = _table("", title, *(each.replace("_", " ").capitalize() for each in counts), "Utilisation")
+    table.title = None
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for each in rows:
+        taken, size = each["in_use"] + each["declined"], each["addresses"]
+        # Rounded down: only what is full has 100%.
+        _row(table, each[key], *(each[count] for count in counts), f"{taken * 100 // size}%" if size else "-")
     return table
 
 

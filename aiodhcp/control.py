@@ -29,6 +29,7 @@ from aiodhcp.leases import Lease, LeaseState
 from aiodhcp.registration import Plugin
 from aiodhcp.server import DhcpServer
 from aiodhcp.subnets import Config
+from aiodhcp.utilisation import utilisation
 
 __all__ = ["ControlSocket", "NotRunning", "Reloads", "ask", "declined_report", "explained", "hooks_report"]
 
@@ -223,6 +224,7 @@ class ControlSocket:
             "sent": _by_name(engine.sent),
             "dropped": {reason.name: count for reason, count in sorted(engine.dropped.items())},
             "vetoed": engine.vetoed,
+            **utilisation(engine.addresses),
         }
 
     async def _hooks(self) -> dict[str, Any]:

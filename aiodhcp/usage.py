@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -41,6 +41,16 @@ class PoolUsage(NamedTuple):
     declined: int
     reserved: int
 
+    @property
+    def free(self) -> int:
+        """Those that are nothing of this."""
+        return self.size - self.leases - self.offered - self.declined - self.reserved
+
+    @property
+    def utilisation(self) -> float:
+        """Which share is leased or declined, from 0 to 1."""
+        return (self.leases + self.declined) / max(self.size, 1)
+
     def __str__(self) -> str:
         return (
             f"{self.size} addresses, {self.leases} leases, {self.offered} offered, {self.declined} declined,"
@@ -68,34 +78,48 @@ class Usage:
         """Which share of a pool is leased or declined, from 0 to 1."""
         return (self._counts[pool, _ACTIVE] + self._counts[pool, _DECLINED]) / max(pool.size, 1)
 
-    def of(self, pools: Sequence[Pool], offered: Collection[int], reserved: Collection[int]) -> PoolUsage:
-        """The usage of pools.
+    def of(
+        self, groups: Iterable[Sequence[Pool]], offered: Collection[int], reserved: Collection[int]
+    ) -> list[PoolUsage]:
+        """The usage of groups of pools, of each group together.
 
         Args:
-            pools: of one link.
+            groups: of pools.
             offered: all addresses that are.
             reserved: the addresses that are kept for somebody.
         """
-        held = sum(self._counts[pool, _ACTIVE] for pool in pools)
-        declined = sum(self._counts[pool, _DECLINED] for pool in pools)
-        promised = self._idle(pools, offered, ())
-        kept = self._idle(pools, reserved, offered)
-        return PoolUsage(sum(pool.size for pool in pools), held, promised, declined, kept)
+        promised = self._idle(offered, ())
+        kept = self._idle(reserved, offered)
+        return [
+            PoolUsage(
+                sum(pool.size for pool in pools),
+                sum(self._counts[pool, _ACTIVE] for pool in pools),
+                sum(promised[pool] for pool in pools),
+                sum(self._counts[pool, _DECLINED] for pool in pools),
+                sum(kept[pool] for pool in pools),
+            )
+            for pools in groups
+        ]
 
-    def _idle(self, pools: Sequence[Pool], addresses: Collection[int], without: Container[int]) -> int:
-        """How many of the addresses are in the pools, and have no lease."""
-        count = 0
+    def _idle(self, addresses: Collection[int], without: Container[int]) -> Counter[Pool]:
+        """How many of the addresses have no lease, in each pool."""
+        found: Counter[Pool] = Counter()
         for address in addresses:
-            if address not in without and any(address in pool for pool in pools):
+            if address not in without:
                 lease = self._leases.get(address)
-                count += lease is None or lease.state not in (_ACTIVE, _DECLINED)
-        return count
+                pool = self._pool(address)
+                if pool is not None and (lease is None or lease.state not in (_ACTIVE, _DECLINED)):
+                    found[pool] += 1
+        return found
+
+    def _pool(self, address: int) -> Pool | None:
+        subnet = self._config.subnet_of(address)
+        return None if subnet is None else subnet.pool(address)
 
     def _changed(self, before: Lease | None, after: Lease | None) -> None:
         for lease, difference in ((before, -1), (after, 1)):
             if lease is not None and (lease.state == _ACTIVE or lease.state == _DECLINED):
-                subnet = self._config.subnet_of(lease.address)
-                pool = None if subnet is None else subnet.pool(lease.address)
+                pool = self._pool(lease.address)
                 if pool is not None:
                     self._counts[pool, lease.state] += difference
 

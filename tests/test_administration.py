@@ -470,8 +470,10 @@ def test_a_day_of_an_administrator(file: Path) -> None:
         assert (result.exit_code, result.output) == (1, f"aiodhcp: there is no lease of {address}\n")
 
         # How it is, and a pause.
-        lines = dict(line.split(None, 1) for line in aiodhcp("status", config).output.splitlines())
+        counters, subnets = aiodhcp("status", config).output.split("\n\n")
+        lines = dict(line.split(None, 1) for line in counters.splitlines())
         assert (lines["status"], lines["received"]) == ("ok", "1 DISCOVER, 2 REQUEST")
+        assert subnets.splitlines()[1].split() == ["10.0.0.0/16", "65534", *"0000", "65534", "0%"]
         assert json.loads(aiodhcp("status", config, "--json").output)["sent"] == {"OFFER": 1, "ACK": 1, "NAK": 1}
         assert aiodhcp("pause", config).output == "paused\n"
         assert aiodhcp("status", config).exit_code == 1

@@ -103,6 +103,9 @@ async def test_health_and_counters(path: Path) -> None:
         assert stats["sent"] == {"OFFER": 1, "ACK": 1}
         assert stats["dropped"] == {"INVALID": 1}
         assert (stats["vetoed"], stats["leases"], stats["health"]["status"]) == (1, 1, "ok")
+        (subnet,) = stats["subnets"]
+        assert (subnet["subnet"], subnet["addresses"], subnet["in_use"]) == ("192.0.2.0/24", 90, 1)
+        assert stats["shared_networks"] == []
 
 
 async def test_hooks(path: Path) -> None:
