@@ -6,6 +6,7 @@ Kept up with the lease table from the first time that somebody asks; until then 
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
@@ -70,8 +71,13 @@ class Usage:
         self._config = config
         self._leases = leases
         self._counts: Counter[tuple[Pool, LeaseState]] = Counter()
-        for lease in leases:
-            self._changed(None, lease)
+        # There may be a million leases: each is looked at once, and none for each pool.
+        for state in (_ACTIVE, _DECLINED):
+            addresses = sorted([lease.address for lease in leases if lease.state == state])
+            for pool in (pool for subnet in config.subnets for pool in subnet.pools):
+                self._counts[pool, state] = sum(
+                    bisect_right(addresses, last) - bisect_left(addresses, first) for first, last in pool.ranges
+                )
         leases.changed = self._changed
 
     def share(self, pool: Pool) -> float:
