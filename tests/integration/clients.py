@@ -32,7 +32,7 @@ from typer.testing import CliRunner
 from aiodhcp.cli import app
 from aiodhcp.constants import MessageType
 
-__all__ = ["CLIENTS", "Client", "Message", "Report", "Server", "heard", "until"]
+__all__ = ["CLIENTS", "Client", "Message", "Report", "Server", "heard", "heard_until", "until"]
 
 PATIENCE = 20.0
 """Seconds that an event may take. Far more than it needs: the machine may be busy."""
@@ -255,15 +255,16 @@ class Client:
             path.write_text(text)
         return path
 
-    def start(self, *, previously: str = "", probe: bool = False) -> None:
+    def start(self, *, previously: str = "", probe: bool = False, more: Sequence[str] = ()) -> None:
         """Start it.
 
         Args:
             previously: the address it had before, for a client that keeps no leases.
             probe: look whether another host has the address, and decline it if so.
+            more: words of its command line (udhcpc), or lines of its configuration (the others).
         """
         self._seen = len(self.events())
-        command = self._program.command(self, previously, probe)
+        command = self._program.command(self, previously, probe, more)
         with self.log.open("a") as log:
             self._process = self.host.popen(command, stdout=log, stderr=log)
 
@@ -272,6 +273,10 @@ class Client:
         reports = self.file("reports")
         whole = reports.read_bytes().decode(errors="replace").split("\0\0")[:-1] if reports.exists() else []
         return [dict(line.partition("=")[::2] for line in each.split("\0")) for each in whole]
+
+    def told(self, *events: str) -> dict[str, str]:
+        """Wait for one of these events; what the client told its script with it."""
+        return until(f"one of {events}", lambda: next((e for e in self.events() if e["event"] in events), None))
 
     def bound(self) -> Report:
         """Wait for the next report of a lease, got or renewed, since ``start`` or the last report."""
@@ -314,13 +319,14 @@ class Udhcpc:
         """Has all done by its script."""
         client.file("deeds", _DEEDS)
 
-    def command(self, client: Client, previously: str, probe: bool) -> Sequence[str]:
+    def command(self, client: Client, previously: str, probe: bool, more: Sequence[str]) -> Sequence[str]:
         """In the foreground, a message a second."""
         return [
             *("udhcpc", "-f", "-i", client.interface, "-s", str(client.file("script"))),
             *("-t", "10", "-T", "1", "-A", "1", "-x", "hostname:laptop"),
             *(("-r", previously) if previously else ()),
             *(("-a200",) if probe else ()),
+            *more,
         ]
 
     def kill(self, client: Client, process: subprocess.Popen[str]) -> None:
@@ -353,7 +359,7 @@ class Dhclient:
         names = {"-sf": "script", "-lf": "leases", "-pf": "pid", "-cf": "conf"}
         return [word for option, name in names.items() for word in (option, str(client.file(name)))]
 
-    def command(self, client: Client, previously: str, probe: bool) -> Sequence[str]:
+    def command(self, client: Client, previously: str, probe: bool, more: Sequence[str]) -> Sequence[str]:
         """In the foreground, and quick to ask again. It leaves it to its script to probe."""
         if probe:
             client.file("probe", _PROBE).chmod(0o755)
@@ -361,7 +367,7 @@ class Dhclient:
             "conf",
             "timeout 30; retry 1; reboot 10; select-timeout 0; initial-interval 1; backoff-cutoff 2;\n"
             'send host-name "laptop";\n'
-            "request subnet-mask, broadcast-address, routers, domain-name, domain-name-servers;\n",
+            "request subnet-mask, broadcast-address, routers, domain-name, domain-name-servers;\n" + "\n".join(more),
         )
         options = [*self._options(client), "--decline-wait-time", "0"]
         return [str(client.file("dhclient")), "-4", "-d", *options, client.interface]
@@ -392,11 +398,11 @@ class Dhcpcd:
             known = client.file("passwd", "".join(line for line in users if "dhcpcd" not in line.partition(":")[0]))
             client.host.run(["mount", "--bind", str(known), "/etc/passwd"])
 
-    def command(self, client: Client, previously: str, probe: bool) -> Sequence[str]:
+    def command(self, client: Client, previously: str, probe: bool, more: Sequence[str]) -> Sequence[str]:
         """In the foreground, with the least of delays."""
         settings = ["clientid", "hostname laptop", "option domain_name_servers, domain_name, routers", "nodelay"]
         settings += ["noipv4ll", "nodev", "reboot 10", "timeout 30"]
-        settings += [] if probe else ["noarp"]
+        settings += [*(() if probe else ("noarp",)), *more]
         client.file("conf", "\n".join(settings) + "\n")
         options = ["-f", str(client.file("conf")), "--script", str(client.file("script"))]
         return ["dhcpcd", "-4", "--nobackground", *options, client.interface]
@@ -453,13 +459,18 @@ class Message:
 
 def heard(capture: Capture, kind: MessageType, **fields: str) -> Message:
     """The next message of this kind and with these fields; those before it are passed over."""
+    return heard_until(capture, kind, **fields)[-1]
+
+
+def heard_until(capture: Capture, kind: MessageType, **fields: str) -> list[Message]:
+    """The messages up to the next one of this kind and with these fields."""
     end = time.monotonic() + PATIENCE
-    others = []
+    messages = []
     while (left := end - time.monotonic()) > 0:
         frame = capture.next_udp(left)
         if frame is not None:
             message = Message.of(frame)
+            messages.append(message)
             if message.kind == kind and all(getattr(message, name) == value for name, value in fields.items()):
-                return message
-            others.append(message)
-    raise AssertionError(f"no {kind.name} with {fields} within {PATIENCE:g} s, but {others}")
+                return messages
+    raise AssertionError(f"no {kind.name} with {fields} within {PATIENCE:g} s, but {messages}")
