@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -85,6 +86,42 @@ def test_every_key_is_documented() -> None:
         for name, field in table.model_fields.items():
             key = field.alias or name
             assert re.search(rf"`\[*(subnet\.)?{key}\]*`", page), key
+
+
+def tables(value: object, under: str = "") -> Iterator[tuple[str, dict[str, object]]]:
+    """Every table of a configuration, and the key that it is under."""
+    if isinstance(value, dict):
+        yield under, value
+        for key, inner in value.items():
+            yield from tables(inner, key)
+    elif isinstance(value, list):
+        for each in value:
+            yield from tables(each, under)
+
+
+def test_every_key_has_an_example() -> None:
+    found: dict[str, set[str]] = {}
+    for page in PAGES:
+        for text in blocks(page, "toml"):
+            for under, table in tables(tomllib.loads(text)):
+                found.setdefault(under, set()).update(table)
+    told = {"", "class", "subnet", "pools", "reservation"}
+    found["told"] = set().union(*(found[under] for under in told))
+    for under, table in (
+        ("", Settings),
+        ("told", ParametersTable),
+        ("class", ClassTable),
+        ("filters", FiltersTable),
+        ("subnet", SubnetTable),
+        ("pools", PoolTable),
+        ("reservation", ReservationTable),
+        ("plugins", PluginTable),
+        ("store", StoreTable),
+        ("transport", TransportTable),
+    ):
+        own = set(table.model_fields) - (set() if table is ParametersTable else set(ParametersTable.model_fields))
+        keys = {table.model_fields[name].alias or name.replace("_", "-") for name in own}
+        assert keys <= found[under], f"no example in [{under}] of {sorted(keys - found[under])}"
 
 
 @pytest.mark.parametrize(("module", "page"), [(hookspecs, "hooks.md"), (serverspecs, "server-hooks.md")])
