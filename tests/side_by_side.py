@@ -10,7 +10,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -41,9 +43,27 @@ def behind_a_relay_agent(make: Callable[..., Client]) -> NewClient:
     return client
 
 
+VERSIONS = {"dhcpd": ("--version", "4.4"), "kea-dhcp4": ("-v", "2.2")}
+"""Of which version of each server the page speaks. Newer ones have other names for some things."""
+
+
 def program(name: str) -> str | None:
     """Where a server is installed; None if it isn't."""
     return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+
+
+@cache
+def obstacle(name: str) -> str:
+    """Why the page can't be tried with a server here; empty if it can."""
+    found = program(name)
+    if found is None:
+        return f"not installed: {name}"
+    argument, expected = VERSIONS[name]
+    result = subprocess.run([found, argument], capture_output=True, text=True, timeout=30, check=False)
+    version = re.search(r"\d+(\.\d+)+", result.stdout + result.stderr)
+    if version is None or not version[0].startswith(f"{expected}."):
+        return f"the page is written for {name} {expected}, and this is {version and version[0]}"
+    return ""
 
 
 def copied(name: str, directory: Path) -> Path:

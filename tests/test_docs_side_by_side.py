@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from client import Client
-from side_by_side import CONVERSATIONS, PAGE, behind_a_relay_agent, copied, kea, program, renewals_past_the_agent
+from side_by_side import CONVERSATIONS, PAGE, behind_a_relay_agent, copied, kea, obstacle, renewals_past_the_agent
 
 from aiodhcp import Engine, Settings
 
@@ -35,14 +35,14 @@ def test_aiodhcp_does_it(heading: str, new_client: Callable[..., Client]) -> Non
         renewals_past_the_agent(clients)
 
 
-@pytest.mark.skipif(not program("dhcpd"), reason="not installed: dhcpd")
+@pytest.mark.skipif(bool(obstacle("dhcpd")), reason=obstacle("dhcpd"))
 @every_configuration
 def test_dhcpd_takes_its_form(heading: str, tmp_path: Path) -> None:
     (tmp_path / "dhcpd.conf").write_text(PAGE[heading]["dhcpd"])
     check(str(copied("dhcpd", tmp_path)), "-4", "-t", "-cf", str(tmp_path / "dhcpd.conf"))
 
 
-@pytest.mark.skipif(not program("kea-dhcp4"), reason="not installed: kea-dhcp4")
+@pytest.mark.skipif(bool(obstacle("kea-dhcp4")), reason=obstacle("kea-dhcp4"))
 @every_configuration
 def test_kea_takes_its_form(heading: str, tmp_path: Path) -> None:
     # Kea looks whether there is such an interface.

@@ -13,10 +13,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 from client import Client, Clock, dotted
 from clients import until
 from namespaces import Host, Network, needs
-from side_by_side import CONVERSATIONS, PAGE, behind_a_relay_agent, copied, kea, renewals_past_the_agent
+from side_by_side import CONVERSATIONS, PAGE, behind_a_relay_agent, copied, kea, obstacle, renewals_past_the_agent
 
 from aiodhcp import Packet
 from aiodhcp.constants import BROADCAST_ADDRESS
@@ -87,8 +88,14 @@ def kea_dhcp4(heading: str, directory: Path) -> tuple[list[str], str]:
 PEERS: dict[str, Callable[[str, Path], tuple[list[str], str]]] = {"dhcpd": dhcpd, "kea-dhcp4": kea_dhcp4}
 
 
+def peer(name: str) -> ParameterSet:
+    """Such a server, where it is installed and there are namespaces."""
+    here = pytest.mark.skipif(bool(obstacle(name)), reason=obstacle(name))
+    return pytest.param(name, marks=[needs(), here])
+
+
 @pytest.mark.parametrize("heading", CONVERSATIONS)
-@pytest.mark.parametrize("peer", [pytest.param(name, marks=needs(name)) for name in PEERS])
+@pytest.mark.parametrize("peer", [peer(name) for name in PEERS])
 def test_the_other_servers_do_the_same(net: Network, tmp_path: Path, peer: str, heading: str) -> None:
     command, says = PEERS[peer](heading, tmp_path)
     server, relay = net.host("server"), net.host("relay")
