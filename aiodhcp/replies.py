@@ -40,6 +40,10 @@ SHORTEST: Final = 60
 VENDOR_AREA: Final = 236
 """Where it begins: the magic cookie, and options behind it."""
 SUBNET_SELECTION: Final = 118
+OTHER_ROUTES: Final = frozenset({3, 33})
+"""Routers and static routes: a client that has classless static routes ignores them (RFC 3442)."""
+CLASSLESS_ROUTES: Final = frozenset({121, 249})
+"""Classless static routes; 249 is Microsoft's code for the same ([MS-DHCPE] §2.2.8)."""
 IP_AND_UDP: Final = 28
 """Octets of the headers that option 57 counts (RFC 2131 §2: a 576-octet IP datagram)."""
 SMALLEST, LARGEST = 576, 1500
@@ -205,14 +209,17 @@ class Replies:
         assert exchange.subnet is not None
         parameters = self.parameters(exchange.subnet, exchange.pool, exchange.reservation, exchange.class_names)
         sname, file = parameters.server_name or "", parameters.boot_file or ""
-        options = _options(exchange, parameters)
-        field, in_file, in_sname, left_out = encode_options(
-            options,
-            room,
-            # Option 52 is of DHCP only.
-            file=not file and exchange.reply_type != BOOTP_REPLY,
-            sname=not sname and exchange.reply_type != BOOTP_REPLY,
-        )
+        # Option 52 is of DHCP only.
+        fields = {
+            "file": not file and exchange.reply_type != BOOTP_REPLY,
+            "sname": not sname and exchange.reply_type != BOOTP_REPLY,
+        }
+        field, in_file, in_sname, left_out = encode_options(_options(exchange, parameters), room, **fields)
+        if too_long := CLASSLESS_ROUTES.intersection(left_out):
+            # What isn't sent takes the place of no other routes.
+            options = _options(exchange, parameters, too_long)
+            field, in_file, in_sname, left_out = encode_options(options, room, **fields)
+            left_out = [*left_out, *sorted(too_long)]
         if left_out:
             self._warn(exchange, left_out)
         plan = Plan(parameters.next_server or 0, _names(sname, file, in_sname, in_file), field[:-1], tuple(left_out))
@@ -239,9 +246,11 @@ def _is_homeless(exchange: Exchange) -> bool:
     return exchange.reply_type == _NAK or not (exchange.yiaddr or exchange.ciaddr)
 
 
-def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, bytes]]:
+def _options(
+    exchange: Exchange, parameters: Parameters, without: frozenset[int] = frozenset()
+) -> list[tuple[int, bytes]]:
     """The options of a reply, the indispensable first (RFC 2131 §4.3.1, table 3)."""
-    subnet, seconds, never = exchange.subnet, exchange.lease_time, parameters.never_send
+    subnet, seconds, never = exchange.subnet, exchange.lease_time, {*parameters.never_send, *without}
     assert subnet is not None
     options = []
     if exchange.reply_type != BOOTP_REPLY:
@@ -271,7 +280,9 @@ def _options(exchange: Exchange, parameters: Parameters) -> list[tuple[int, byte
         # RFC 8925 §3.3: IPv6 only is for those that ask.
         wanted = [SUBNET_MASK, *(code for code in parameters.options if code != IPV6_ONLY_PREFERRED)]
     else:
-        wanted = [code for code in asked if code in offered]
+        wanted = [code for code in asked if code in offered and code not in never]
+        if not CLASSLESS_ROUTES.isdisjoint(wanted):
+            wanted = [code for code in wanted if code not in OTHER_ROUTES]
         if SUBNET_MASK in wanted:
             # RFC 2132 §3.3: before the routers.
             wanted.insert(0, SUBNET_MASK)

@@ -19,7 +19,7 @@ from aiodhcp.records import TYPES
 from aiodhcp.spaces import CABLELABS, IPXE, MOS_ADDRESSES, MOS_NAMES, NWIP, RELAY_AGENT, SUBNET_ALLOCATION
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs/options.md").read_text()
-VALUES, DEFINED, VENDORS, LISTS = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+VALUES, DEFINED, VENDORS, LISTS, _ROUTES = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 INSIDE = {
     63: NWIP,
     82: RELAY_AGENT,
