@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from aiodhcp.config_options import AlwaysSend, NeverSend, OptionValues, Table
-from aiodhcp.config_values import Address, Duration, Range
+from aiodhcp.config_values import Address, Delay, Duration, Range
 from aiodhcp.freemap import AddressChoice
 from aiodhcp.parameters import Parameters
 from aiodhcp.subnets import Pool
@@ -44,6 +44,7 @@ class ParametersTable(Table):
         None, description="what a client is told that gets no address, and asks whether to take one (nothing)"
     )
     min_secs: int | None = Field(None, description="the least secs of a DISCOVER that is answered (0)")
+    offer_delay: Delay | None = Field(None, description="after which time an OFFER leaves, 10 seconds at most (0)")
     always_send: AlwaysSend = Field(
         default_factory=list, description="options that a client gets without asking for them"
     )

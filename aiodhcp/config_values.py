@@ -18,6 +18,7 @@ from aiodhcp.subnets import parse_range
 __all__ = [
     "Address",
     "ControlPath",
+    "Delay",
     "Duration",
     "LogLevel",
     "Network",
@@ -76,6 +77,16 @@ def parse_seconds(value: object) -> float:
     raise ValueError(f"expected seconds like 0.5, or a duration like '500ms', '2s' or 'infinite', got {value!r}")
 
 
+def parse_delay(value: object) -> float:
+    """The same, or 0 for none.
+
+    Raises:
+        ValueError: neither.
+    """
+    none = value == 0 if isinstance(value, int | float) else value in ("0", "0s", "0ms")
+    return 0.0 if none and not isinstance(value, bool) else parse_seconds(value)
+
+
 def default_store_path() -> Path:
     """Where leases are kept when nothing is said."""
     if sys.platform == "win32":
@@ -123,6 +134,7 @@ def _logging_level(level: str) -> str:
 
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+Delay = Annotated[float, BeforeValidator(parse_delay)]
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 Network = Annotated[IPv4Network, BeforeValidator(_network)]
 Address = Annotated[int, BeforeValidator(_ip)]

@@ -235,13 +235,12 @@ class Engine:
         return self.addresses.delete(lease, now), waiting
 
     def has_lapsed(self, exchange: Exchange) -> bool:
-        """Whether the offer lapsed while the network was asked for its address; the exchange is to be decided again."""
+        """Whether the address that was to be offered is not the client's to take any more: while the network was asked
+        for it, or the OFFER waited.
+        """
         subnet = exchange.subnet
         offer = None if subnet is None else self.addresses.offer_of(exchange.client, subnet)
-        if offer is not None and offer.address == exchange.probe:
-            return False
-        exchange.start_over()
-        return True
+        return offer is None or offer.address != exchange.yiaddr
 
     def conflict(self, exchange: Exchange, why: str) -> Lease:
         """The address that ``exchange.probe`` asked for is in use. Fire ``dhcp_address_del``; the exchange is to be

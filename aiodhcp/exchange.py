@@ -134,6 +134,7 @@ class Exchange:
         vetoed: whether a plugin vetoed it.
         probe: an address to ask for on the network before it is offered; 0 for none.
         conflicts: how many addresses were found in use by that.
+        delay: seconds after which the reply leaves.
         trace: what each hook said and how long it took, in order; None unless that is recorded.
         answer: the reply as it leaves.
         pending: what has to be awaited before the next step; only when there are ``async`` hooks.
@@ -157,6 +158,7 @@ class Exchange:
         "client",
         "conflicts",
         "datagram",
+        "delay",
         "engine",
         "finished",
         "flags",
@@ -229,6 +231,7 @@ class Exchange:
         self.why = ""
         self.vetoed = self.finished = False
         self.probe = self.conflicts = 0
+        self.delay: float = 0
         self.telling: DropReason | None = None
         self.verdict: Any = None
         self.trace: list[HookNote] | None = None
@@ -404,6 +407,7 @@ class Exchange:
     def start_over(self) -> None:
         """The address that the network was asked for is not to be had: nothing is offered, and it is decided again."""
         self.probe = self.reply_type = self.yiaddr = self.lease_time = 0
+        self.delay = 0
         self.lease_time_from = ""
         self.conflicts += 1
 
@@ -413,6 +417,7 @@ class Exchange:
         self.reply_type = self.yiaddr = self.lease_time = 0
         self.changes = self.kind = self.problem = self.answer = None
         self.probe = 0
+        self.delay = 0
 
     def __repr__(self) -> str:
         kind = message_name(self.message_type) if self.client else "unread"

@@ -54,6 +54,8 @@ def explain(exchange: Exchange) -> list[Fact]:
     if exchange.yiaddr:
         facts.append(Fact("address", f"{IPv4Address(exchange.yiaddr)}: {exchange.address_from}"))
         facts.append(Fact("lease time", _lease_time(exchange)))
+    if exchange.delay:
+        facts.append(Fact("offer delay", f"{exchange.delay:g} seconds"))
     facts.append(Fact("outcome", _outcome(exchange)))
     facts += _options(exchange)
     facts += _hooks(exchange, _AFTER)

@@ -39,6 +39,10 @@ MAY_BE_LEFT_OUT: Final = (58, 59)
 """Those of them that a reply can do without."""
 
 
+LONGEST_DELAY: Final = 10
+"""Seconds for which an OFFER may wait: clients have given up, or asked again, by then (RFC 2131 §4.1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """What a client may be told, at any level: server, class, subnet, pool, reservation. None: not said here.
@@ -56,6 +60,7 @@ class Parameters:
             link-local one (RFC 2563). None says nothing, as to all others. Not for a pool.
         min_secs: seconds for which a client must have tried (its ``secs``) before its DISCOVER is answered. Not for a
             pool.
+        offer_delay: seconds after which an OFFER leaves, 10 at most, so that another server is first.
         always_send: options that a client gets also if it doesn't ask for them, by code or name. Kept as codes.
         never_send: options that it doesn't get even if it asks for them, by code or name. Kept as codes. Of each
             option the most specific list that has it counts.
@@ -79,6 +84,7 @@ class Parameters:
     rapid_commit: bool | None = None
     auto_configure: bool | None = None
     min_secs: int | None = None
+    offer_delay: float | None = None
     always_send: tuple[int, ...] = ()
     never_send: tuple[int, ...] = ()
     adaptive_lease_time_threshold: float | None = None
@@ -100,6 +106,7 @@ class Parameters:
             rapid_commit: bool | None = None,
             auto_configure: bool | None = None,
             min_secs: int | None = None,
+            offer_delay: float | None = None,
             always_send: Iterable[int | str] = (),
             never_send: Iterable[int | str] = (),
             adaptive_lease_time_threshold: float | None = None,
@@ -132,6 +139,9 @@ class Parameters:
             )
         if self.min_secs is not None and not (isinstance(self.min_secs, int) and 0 <= self.min_secs <= 0xFFFF):
             raise ValueError(f"min_secs: expected 0 to 65535 seconds, got {self.min_secs!r}")
+        delay = self.offer_delay
+        if delay is not None and not (isinstance(delay, int | float) and 0 <= delay <= LONGEST_DELAY):
+            raise ValueError(f"offer_delay: expected 0 to {LONGEST_DELAY} seconds, got {delay!r}")
         if self.next_server is not None:
             try:
                 _set(self, "next_server", address_number(self.next_server))

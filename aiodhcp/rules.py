@@ -27,7 +27,7 @@ from aiodhcp.parameters import Parameters
 from aiodhcp.placement import Placement, address_option, dotted
 from aiodhcp.relays import selection
 from aiodhcp.replies import AUTO_CONFIGURE, LEASE_TIME, RAPID_COMMIT, SERVER_ID, Replies
-from aiodhcp.subnets import Class, Config, Pool, Reservation, Subnet
+from aiodhcp.subnets import Config, Pool, Subnet
 
 __all__ = ["Rules", "refuse"]
 
@@ -82,9 +82,9 @@ class Rules:
         self._admits_all = placement.admits_all
         self._limited = config.tests.limited
         self._relayed = config.tests.relayed
-        levels: list[Subnet | Class | Reservation] = [*config.subnets, *config.classes, *config.reservations]
-        levels += [each for subnet in config.subnets for each in subnet.reservations]
-        self._hesitates = any(each.min_secs for each in (config.parameters, *(each.parameters for each in levels)))
+        levels = config.levels()
+        self._hesitates = any(each.min_secs for each in levels)
+        self._delays = any(each.offer_delay for each in levels)
         self._stashes = config.stash_agent_options
         self._messages: Final[dict[int, Callable[[Exchange], None]]] = {
             0: self._bootp,
@@ -134,6 +134,8 @@ class Rules:
                 raise
             exchange.yiaddr = exchange.lease_time = 0
             exchange.reply_type, exchange.why = _OFFER, dropped.why
+        if self._delays and exchange.reply_type == _OFFER:
+            exchange.delay = self._parameters(exchange).offer_delay or 0
 
     def _offer(self, exchange: Exchange) -> None:
         if exchange.conflicts >= MOST_CONFLICTS:

@@ -362,6 +362,9 @@ class Config:
                 raise ValueError(f"class: {name!r} is defined twice")
         self._check_reservations()
         self._check_classes()
+        longest = max(each.offer_delay or 0 for each in self.levels())
+        if longest >= self.offer_time:
+            raise ValueError(f"offer_time: expected more than offer-delay, {longest} seconds, got {self.offer_time}")
 
     def _check_reservations(self) -> None:
         _set(self, "reservation_identifiers", tuple(self.reservation_identifiers))
@@ -385,6 +388,13 @@ class Config:
                 for kind in each.kinds:
                     if kind not in order:
                         raise ValueError(f"{where}reservation[{at}]: {kind!r} is not among reservation-identifiers")
+
+    def levels(self) -> list[Parameters]:
+        """What clients are told, wherever something is said of that."""
+        levels: list[Subnet | Pool | Class | Reservation] = [*self.classes, *self.reservations]
+        for subnet in self.subnets:
+            levels += [subnet, *subnet.pools, *subnet.reservations]
+        return [self.parameters, *(each.parameters for each in levels)]
 
     def _reserved(self) -> list[tuple[str, Sequence[Reservation]]]:
         """All reservations, and where they stand."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiodhcp.commits import Commits
 from aiodhcp.constants import DropReason
+from aiodhcp.delays import Delays
 from aiodhcp.engine import Engine
 from aiodhcp.exchange import Answer, Datagram, Exchange
 from aiodhcp.lanes import Lanes, is_same
@@ -66,6 +67,7 @@ class Traffic:
         self._committed: dict[Exchange, asyncio.Future[None]] = {}
         # What is being committed and waits in no lane, the last of each client.
         self._committing: dict[bytes, Exchange] = {}
+        self._delays = Delays(self._offer)
         self._lanes = Lanes(wait_timeout, self.spawn, self._go_late, self._go_wrong)
         # Committed leases that plugins are still to be told of.
         self._untold: dict[int, Lease] = {}
@@ -118,7 +120,7 @@ class Traffic:
         """Wait for the packets that wait; what takes too long is cancelled."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while waiting := self.tasks():
+        while waiting := self._left():
             left = deadline - loop.time()
             if left > 0:
                 await asyncio.wait(waiting, timeout=left)
@@ -129,6 +131,13 @@ class Traffic:
             await asyncio.wait(waiting, timeout=1)
             return
 
+    def _left(self) -> set[asyncio.Future[Any]]:
+        """What is to be waited for at the end. Who has no OFFER yet gets none from a server that stops."""
+        for exchange in self._delays.abandon():
+            exchange.drop(DropReason.PAUSED, "the server stops before the OFFER is due")
+            self._answer((exchange,))
+        return self.tasks()
+
     def abandon(self) -> list[Awaitable[None]]:
         """What was not waited for does not reach into another run of the server.
 
@@ -137,7 +146,7 @@ class Traffic:
         """
         for task in self.tasks():
             task.cancel()
-        exchanges = dict.fromkeys([*self._lanes.abandon(), *self.commits.abandon()])
+        exchanges = dict.fromkeys([*self._lanes.abandon(), *self._delays.abandon(), *self.commits.abandon()])
         last = [self._give_up(exchange, DropReason.TIMEOUT, "the server stopped") for exchange in exchanges]
         self._committed.clear()
         self._committing.clear()
@@ -194,11 +203,24 @@ class Traffic:
             elif exchange.changes:
                 self._committing[exchange.client] = exchange
                 self.commits.add(exchange)
+            elif exchange.delay:
+                self._delay(exchange)
             else:
                 ready.append(exchange)
         if ready:
             self._answer(ready)
         self.commits.begin()
+
+    def _delay(self, exchange: Exchange) -> None:
+        if not self._delays.enter(exchange):
+            exchange.drop(DropReason.DUPLICATE, "the same request is still in work")
+            self._answer((exchange,))
+
+    def _offer(self, exchange: Exchange) -> None:
+        """The OFFER has waited for as long as it had to."""
+        if exchange.yiaddr and exchange.engine.has_lapsed(exchange):
+            exchange.drop(DropReason.TIMEOUT, "the client went on without the OFFER that was delayed")
+        self._answer((exchange,))
 
     def _duplicates(self, exchange: Exchange) -> str:
         """Why a packet is one too many of its client; empty if it isn't."""
@@ -257,6 +279,10 @@ class Traffic:
         if exchange in self._committed:
             self.commits.begin()
             await self._committed[exchange]
+        if exchange.delay:
+            # The client's next packets do not wait for that.
+            self._delay(exchange)
+            return
         await self._go_answer(exchange)
 
     def _add(self, exchange: Exchange) -> None:
@@ -275,6 +301,7 @@ class Traffic:
                 method = "icmp" if exchange.giaddr else "arp"
             owner = await self._prober.in_use(exchange.probe, exchange.interface, method, subnet.probe_timeout)
             if engine.has_lapsed(exchange):
+                exchange.start_over()
                 engine.decide(exchange)
                 continue
             # The client itself may still be using what it had.

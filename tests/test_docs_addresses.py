@@ -8,7 +8,7 @@ import pytest
 from client import Client, Clock, dotted
 from test_docs_classes import DOCS, example
 
-from aiodhcp import Exchange
+from aiodhcp import Exchange, MessageType
 
 NewClient = Callable[..., Client]
 PAGE = "addresses.md"
@@ -54,3 +54,13 @@ def test_short_leases_and_a_full_pool(new_client: NewClient, clock: Clock, caplo
     for record in caplog.records:
         assert f"{record.levelname} {record.name}: {record.getMessage()}\n" in TEXT
     assert len(caplog.records) == 2
+
+
+def test_a_server_that_stands_by(new_client: NewClient) -> None:
+    """How its OFFER waits, tests/test_offer_delay.py shows."""
+    client = new_client(example(PAGE, 2))
+    offer = client.discover()
+    assert (dotted(offer.yiaddr), client.exchange.delay) == ("192.0.2.200", 0.2)
+    assert ("offer delay", "0.2 seconds") in client.exchange.explain()
+    assert client.request(offer).message_type == MessageType.ACK
+    assert client.exchange.delay == 0

@@ -38,6 +38,7 @@ def test_parameters_say_nothing_by_themselves() -> None:
         "rapid_commit": None,
         "auto_configure": None,
         "min_secs": None,
+        "offer_delay": None,
         "server_name": None,
         "boot_file": None,
         "always_send": (),
