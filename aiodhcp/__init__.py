@@ -16,6 +16,7 @@ from aiodhcp.errors import AiodhcpError, ConfigError, DecodeError, StoreError
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
 from aiodhcp.explanation import Fact
 from aiodhcp.filters import Filters
+from aiodhcp.fqdn import Fqdn
 from aiodhcp.hooks import Hooks
 from aiodhcp.implementations import HookMetrics
 from aiodhcp.leases import NEVER, Lease, LeaseState, LeaseTable
@@ -64,6 +65,7 @@ __all__ = [
     "Exchange",
     "Fact",
     "Filters",
+    "Fqdn",
     "Health",
     "HookMetrics",
     "Hooks",

@@ -9,11 +9,12 @@ from pydantic import Field, model_validator
 
 from aiodhcp.config_options import AlwaysSend, NeverSend, OptionValues, Table
 from aiodhcp.config_values import Address, Delay, Duration, Range
+from aiodhcp.fqdn import Fqdn, Replace, Updates
 from aiodhcp.freemap import AddressChoice
 from aiodhcp.parameters import Parameters
 from aiodhcp.subnets import Pool
 
-__all__ = ["ParametersTable", "PoolTable", "table_of"]
+__all__ = ["FqdnTable", "ParametersTable", "PoolTable", "table_of"]
 
 
 def table_of(key: str, value: object) -> object:
@@ -23,6 +24,27 @@ def table_of(key: str, value: object) -> object:
     if not isinstance(value, Mapping):
         raise ValueError(f"expected a string or a table, got {value!r}")  # noqa: TRY004 - pydantic's
     return value
+
+
+class FqdnTable(Table):
+    """``[fqdn]``, and ``fqdn`` wherever it says what clients are told: their names."""
+
+    updates: Updates | None = Field(None, description="who updates the DNS, as clients are told it (none)")
+    override_client: bool | None = Field(None, description="also for who wishes to do so itself (false)")
+    override_no_update: bool | None = Field(None, description="also for who wishes for no update (false)")
+    suffix: str | None = Field(None, description="the domain that completes a name without one (none)")
+    replace: Replace | None = Field(None, description="whether a name is made of the address (never)")
+    prefix: str | None = Field(None, description="how such a name begins (host)")
+    char_replacement: str | None = Field(None, description="what characters become that no host name has (-)")
+
+    def fqdn(self) -> Fqdn:
+        """As the engine takes it."""
+        return Fqdn(**{name: getattr(self, name) for name in FqdnTable.model_fields})
+
+    @model_validator(mode="after")
+    def _check_fqdn(self) -> Self:
+        self.fqdn()
+        return self
 
 
 class ParametersTable(Table):
@@ -45,6 +67,7 @@ class ParametersTable(Table):
     )
     min_secs: int | None = Field(None, description="the least secs of a DISCOVER that is answered (0)")
     offer_delay: Delay | None = Field(None, description="after which time an OFFER leaves, 10 seconds at most (0)")
+    fqdn: FqdnTable = FqdnTable()
     always_send: AlwaysSend = Field(
         default_factory=list, description="options that a client gets without asking for them"
     )
@@ -55,7 +78,8 @@ class ParametersTable(Table):
 
     def parameters(self) -> Parameters:
         """As the engine takes them."""
-        return Parameters(**{name: getattr(self, name) for name in ParametersTable.model_fields})
+        said = {name: getattr(self, name) for name in ParametersTable.model_fields}
+        return Parameters(**{**said, "fqdn": self.fqdn.fqdn()})
 
     @model_validator(mode="after")
     def _check_parameters(self) -> Self:

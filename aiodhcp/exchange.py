@@ -126,6 +126,8 @@ class Exchange:
         refusal: a plugin's words for the client that it refuses; empty where none does.
         reply_type: OFFER, ACK or NAK, ``BOOTP_REPLY`` for a BOOTP client; 0 when there is no reply.
         yiaddr, lease_time: what the reply says, as integers; 0 when it doesn't.
+        hostname: what the client is called from now on; empty where nothing is made of what it says.
+        fqdn: option 81 of the reply; empty without.
         left_out: codes of the options that the reply has no room for.
         problem, problem_address: what ``dhcp_address_del`` is told.
         kind: what ``dhcp_address_offer`` is told.
@@ -162,7 +164,9 @@ class Exchange:
         "engine",
         "finished",
         "flags",
+        "fqdn",
         "giaddr",
+        "hostname",
         "htype",
         "kind",
         "late_classes",
@@ -222,7 +226,8 @@ class Exchange:
         self.lease_after: Lease | None = None
         self.changes: list[Lease] | None = None
         self.reply_type = self.yiaddr = self.lease_time = 0
-        self.reply_data = b""
+        self.reply_data = self.fqdn = b""
+        self.hostname = ""
         self.left_out: tuple[int, ...] = ()
         self.problem: AddressProblem | None = None
         self.problem_address = 0
@@ -408,6 +413,7 @@ class Exchange:
         """The address that the network was asked for is not to be had: nothing is offered, and it is decided again."""
         self.probe = self.reply_type = self.yiaddr = self.lease_time = 0
         self.delay = 0
+        self.fqdn, self.hostname = b"", ""
         self.lease_time_from = ""
         self.conflicts += 1
 

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiodhcp.constants import BOOTP_REPLY, BROADCAST_ADDRESS, INFINITE, message_name
+from aiodhcp.fqdn import CLIENT_FQDN
 from aiodhcp.packet import Packet
 from aiodhcp.parameters import Parameters
 from aiodhcp.relays import selection
@@ -169,6 +170,7 @@ def _options(exchange: Exchange) -> Iterator[Fact]:
             source = DERIVED.get(code, "a plugin's" if edited else "made for this message")
         yield Fact(f"option {name}", f"{value} ({source})")
     echoes = [code for code in ECHOED if exchange.received.get(code)]
+    echoes += [CLIENT_FQDN] if exchange.fqdn else []
     for code in [*exchange.left_out, *echoes]:
         if code not in options.raw:
             words = "left out" if edited else "left out: no room for it in the message"

@@ -47,7 +47,7 @@ class Lease(NamedTuple):
         state: see ``LeaseState``.
         starts: when the client got the address, in seconds since 1970; a renewal doesn't change it.
         expires: when it ends; of a declined address, when its probation ends.
-        hostname: option 12 as the client sent it.
+        hostname: what the client is called: option 12 as it sent it, or what was made of it or of option 81.
         counted: under what it counts for the limits of classes while it is active: keys with commas between, or None.
         relay_agent: option 82 of the last packet that came through a relay agent; None without.
     """

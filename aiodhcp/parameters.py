@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiodhcp.codecs import octets_of
 from aiodhcp.constants import INFINITE
+from aiodhcp.fqdn import NOTHING_SAID_OF_NAMES, Fqdn
 from aiodhcp.options import STANDARD_OPTIONS, Definitions
 
 __all__ = ["NOTHING_SAID", "AddressLike", "Parameters", "address_number", "encode_settings", "option_codes"]
@@ -29,13 +30,14 @@ ENGINE_OPTIONS: Final = {
     59: "set rebinding-time",
     61: "the client's",
     80: "set rapid-commit",
+    81: "set fqdn",
     82: "the relay agent's",
     116: "set auto-configure",
 }
 """Options that the protocol owns: configuring them as options is an error, and the value says what to do instead."""
 
 
-MAY_BE_LEFT_OUT: Final = (58, 59)
+MAY_BE_LEFT_OUT: Final = (58, 59, 81)
 """Those of them that a reply can do without."""
 
 
@@ -61,6 +63,7 @@ class Parameters:
         min_secs: seconds for which a client must have tried (its ``secs``) before its DISCOVER is answered. Not for a
             pool.
         offer_delay: seconds after which an OFFER leaves, 10 at most, so that another server is first.
+        fqdn: what is done with the names of clients.
         always_send: options that a client gets also if it doesn't ask for them, by code or name. Kept as codes.
         never_send: options that it doesn't get even if it asks for them, by code or name. Kept as codes. Of each
             option the most specific list that has it counts.
@@ -85,6 +88,7 @@ class Parameters:
     auto_configure: bool | None = None
     min_secs: int | None = None
     offer_delay: float | None = None
+    fqdn: Fqdn = NOTHING_SAID_OF_NAMES
     always_send: tuple[int, ...] = ()
     never_send: tuple[int, ...] = ()
     adaptive_lease_time_threshold: float | None = None
@@ -107,6 +111,7 @@ class Parameters:
             auto_configure: bool | None = None,
             min_secs: int | None = None,
             offer_delay: float | None = None,
+            fqdn: Fqdn = NOTHING_SAID_OF_NAMES,
             always_send: Iterable[int | str] = (),
             never_send: Iterable[int | str] = (),
             adaptive_lease_time_threshold: float | None = None,
@@ -159,6 +164,7 @@ class Parameters:
             value = getattr(specific, each.name)
             said[each.name] = getattr(self, each.name) if value is None else value
         said["options"] = {**self.options, **specific.options}
+        said["fqdn"] = self.fqdn.under(specific.fqdn)
         said["always_send"] = [code for code in self.always_send if code not in specific.never_send]
         said["always_send"] += specific.always_send
         said["never_send"] = [code for code in self.never_send if code not in specific.always_send]

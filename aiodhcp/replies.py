@@ -22,6 +22,7 @@ from aiodhcp.constants import (
     MessageType,
 )
 from aiodhcp.exchange import Answer, Exchange
+from aiodhcp.fqdn import CLIENT_FQDN
 from aiodhcp.packet import FIXED_FIELDS, MESSAGE_TYPE, encode_options, option_bytes
 from aiodhcp.parameters import Parameters
 from aiodhcp.relays import RELAY_SOURCE_PORT
@@ -37,6 +38,7 @@ RAPID_COMMIT, IPV6_ONLY_PREFERRED, AUTO_CONFIGURE = 80, 108, 116
 RENEWAL_TIME, REBINDING_TIME, CLIENT_ID, RELAY_AGENT_INFORMATION = 58, 59, 61, 82
 SHORTEST: Final = 60
 """Seconds: the least that a client may ask for, where nothing is said."""
+HOST_NAME: Final = 12
 VENDOR_AREA: Final = 236
 """Where it begins: the magic cookie, and options behind it."""
 SUBNET_SELECTION: Final = 118
@@ -131,10 +133,11 @@ class Replies:
         kind = exchange.reply_type
         largest = _bootp_maximum(exchange) if kind == BOOTP_REPLY else _maximum(received.get(MAXIMUM_SIZE))
         room = largest - MINIMUM_LENGTH
+        fqdn = exchange.fqdn if kind != _NAK else b""
         if kind == BOOTP_REPLY:
-            echo = _echo(received, room - BOOTP_LEAST_ROOM, room - BOOTP_LEAST_ROOM)
+            echo = _echo(received, fqdn, room - BOOTP_LEAST_ROOM, room - BOOTP_LEAST_ROOM)
         else:
-            echo = _echo(received, room - ESSENTIAL, room - LEAST_ROOM)
+            echo = _echo(received, fqdn, room - ESSENTIAL, room - LEAST_ROOM)
         if kind == _NAK:
             plan = Plan(0, _names("", ""), _nak(exchange, room - len(echo)))
         else:
@@ -147,7 +150,7 @@ class Replies:
                 exchange.class_names,
                 exchange.lease_time,
                 exchange.server_id,
-                received.get(PARAMETER_REQUEST_LIST),
+                received.get(PARAMETER_REQUEST_LIST, bool(fqdn)),
                 largest - len(echo),
             )
             found = self._plans.get(key)
@@ -279,6 +282,9 @@ def _options(
     if asked is None:
         # RFC 8925 §3.3: IPv6 only is for those that ask.
         wanted = [SUBNET_MASK, *(code for code in parameters.options if code != IPV6_ONLY_PREFERRED)]
+        if exchange.fqdn and HOST_NAME in wanted:
+            # RFC 4702 §3.1: who is told its name is not told it twice, unless it asks.
+            wanted.remove(HOST_NAME)
     else:
         wanted = [code for code in asked if code in offered and code not in never]
         if not CLASSLESS_ROUTES.isdisjoint(wanted):
@@ -291,9 +297,10 @@ def _options(
     return options
 
 
-def _echo(received: dict[int, bytes], room: int, room_with_relayed: int) -> bytes:
-    """What is given back as it came: the client identifier (RFC 6842 §3), the subnet selection (RFC 3011 §2), then,
-    last, what the relay agent says (RFC 3046 §2.2). What has no room is left out, whole, the last first.
+def _echo(received: dict[int, bytes], fqdn: bytes, room: int, room_with_relayed: int) -> bytes:
+    """What answers the client's own: what it is called (RFC 4702), and, as they came, the client identifier (RFC 6842
+    §3), the subnet selection (RFC 3011 §2), then, last, what the relay agent says (RFC 3046 §2.2). What has no room is
+    left out, whole: first what it is called, and then the last first.
     """
     client_id = received.get(CLIENT_ID, b"")
     if client_id:
@@ -304,8 +311,12 @@ def _echo(received: dict[int, bytes], room: int, room_with_relayed: int) -> byte
     relayed = received.get(RELAY_AGENT_INFORMATION, b"")
     if relayed:
         relayed = option_bytes(RELAY_AGENT_INFORMATION, relayed)
-        if len(echo) + len(relayed) <= room_with_relayed:
-            return echo + relayed
+    if fqdn:
+        fqdn = option_bytes(CLIENT_FQDN, fqdn)
+        if len(fqdn) + len(echo) + len(relayed) <= room_with_relayed:
+            return fqdn + echo + relayed
+    if relayed and len(echo) + len(relayed) <= room_with_relayed:
+        return echo + relayed
     if len(echo) <= room:
         return echo
     return client_id if len(client_id) <= room else b""

@@ -22,6 +22,7 @@ from aiodhcp.constants import (
 )
 from aiodhcp.errors import Dropped
 from aiodhcp.exchange import RELAY_AGENT_INFORMATION, Exchange
+from aiodhcp.fqdn import CLIENT_FQDN, NOTHING_SAID_OF_NAMES, negotiate
 from aiodhcp.leases import NEVER, Lease, LeaseState
 from aiodhcp.parameters import Parameters
 from aiodhcp.placement import Placement, address_option, dotted
@@ -85,6 +86,7 @@ class Rules:
         levels = config.levels()
         self._hesitates = any(each.min_secs for each in levels)
         self._delays = any(each.offer_delay for each in levels)
+        self._names = any(each.fqdn != NOTHING_SAID_OF_NAMES for each in levels)
         self._stashes = config.stash_agent_options
         self._messages: Final[dict[int, Callable[[Exchange], None]]] = {
             0: self._bootp,
@@ -435,12 +437,22 @@ class Rules:
         if exchange.message_type:
             parameters = self._parameters(exchange)
             exchange.lease_time = self.replies.lease_time(parameters, exchange.received.get(LEASE_TIME))
+            if CLIENT_FQDN in exchange.received or self._names:
+                self._name(exchange, parameters)
             if parameters.adaptive_lease_time_threshold is not None and exchange.pool is not None:
                 self._adapt_lease_time(exchange, exchange.pool, parameters)
             if self._select_lease_time is not None:
                 self._select_lease_time(exchange)
         else:
             exchange.lease_time = INFINITE
+
+    def _name(self, exchange: Exchange, parameters: Parameters) -> None:
+        """What the client is called, and told of that (RFC 4702 §4)."""
+        received, reservation = exchange.received, exchange.reservation
+        reserved = None if reservation is None else reservation.parameters.options.get(HOST_NAME)
+        option, host_name = received.get(CLIENT_FQDN), received.get(HOST_NAME)
+        exchange.hostname, told = negotiate(option, host_name, reserved, parameters.fqdn, exchange.yiaddr)
+        exchange.fqdn = b"" if CLIENT_FQDN in parameters.never_send else told
 
     def _adapt_lease_time(self, exchange: Exchange, pool: Pool, parameters: Parameters) -> None:
         """Shorter leases while a pool is nearly full; a client that renews keeps what it has, at least."""
@@ -463,7 +475,6 @@ class Rules:
         exchange.address_from = exchange.address_from or "asked for by the client"
         now, seconds, known = int(exchange.now), exchange.lease_time, exchange.lease_before
         renewal = known is not None and known.address == address and known.holds(exchange.now)
-        hostname = exchange.received.get(HOST_NAME)
         # Also what a switch says that is no relay agent otherwise, if that counts.
         relayed = exchange.giaddr or RELAY_AGENT_INFORMATION in exchange.received or (known and known.relay_agent)
         lease = Lease(
@@ -474,7 +485,7 @@ class Rules:
             _ACTIVE,
             known.starts if renewal and known is not None else now,
             NEVER if seconds == INFINITE else now + seconds,
-            hostname[:255].rstrip(b"\0").decode(errors="replace") if hostname else known.hostname if known else None,
+            self._hostname(exchange) or (known.hostname if known else None),
             self._counted(exchange, known if renewal else None) if self._limited else None,
             self._stash(exchange) if relayed else None,
         )
@@ -490,6 +501,12 @@ class Rules:
         exchange.lease_after = lease
         exchange.kind = _OLD if renewal else _NEW
         exchange.reply_type = _ACK
+
+    def _hostname(self, exchange: Exchange) -> str:
+        """What the client says that it is called; empty if nothing."""
+        if exchange.hostname or (self._names and exchange.message_type):
+            return exchange.hostname
+        return exchange.received.get(HOST_NAME, b"")[:255].rstrip(b"\0").decode(errors="replace")
 
     def _stash(self, exchange: Exchange) -> bytes | None:
         """What is kept of the relay agent's words: those of this packet, or the last ones if it came past it."""

@@ -27,6 +27,7 @@ CORE = [
     "wording",
     "codecs",
     "dnsnames",
+    "fqdn",
     "records",
     "definitions",
     "formats",

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiodhcp.constants import INFINITE
+from aiodhcp.fqdn import Fqdn
 from aiodhcp.parameters import ENGINE_OPTIONS, Parameters
 from aiodhcp.subnets import Class, Config, Pool, Reservation, Subnet, parse_range
 
@@ -39,6 +40,7 @@ def test_parameters_say_nothing_by_themselves() -> None:
         "auto_configure": None,
         "min_secs": None,
         "offer_delay": None,
+        "fqdn": Fqdn(),
         "server_name": None,
         "boot_file": None,
         "always_send": (),
