@@ -8,7 +8,7 @@ SHELL  := /bin/bash
 # Below the server: what has no input and output, and every branch of it a test.
 CORE   := constants errors wording codecs dnsnames fqdn records definitions formats locations spaces registry options packet parameters \
           leases expression_syntax expression_printing expressions classes filters reservations subnets explanation exchange serveroptions \
-          verdicts policies hookspecs serverspecs implementations hooktable registration shadows hooks relays freemap usage addresses placement \
+          verdicts policies hookspecs serverspecs implementations hooktable registration shadows hooks relays virtual freemap usage addresses placement \
           replies rules engine
 comma  := ,
 space  := $(subst ,, )

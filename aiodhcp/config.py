@@ -126,6 +126,7 @@ class SubnetTable(ParametersTable):
     classes: list[str] = Field(default_factory=list, description="whose clients it is for (everybody)")
     address_choice: AddressChoice | None = Field(None, description="how an address is chosen (as at the top)")
     shared_network: str = Field("", description="a name that the subnets of one link have in common (none)")
+    virtual_network: str = Field("", description="the virtual network that it is in (the global one)")
 
     def as_subnet(self) -> Subnet:
         """As the engine takes it."""
@@ -141,6 +142,7 @@ class SubnetTable(ParametersTable):
             self.classes,
             address_choice=self.address_choice,
             shared_network=self.shared_network,
+            virtual_network=self.virtual_network,
         )
 
     @model_validator(mode="after")

@@ -108,6 +108,8 @@ def _placed(exchange: Exchange) -> Iterator[Fact]:
     else:
         why = f"it is on {exchange.interface.name}"
     yield Fact("subnet", f"{subnet}: {why}")
+    if subnet is not None and subnet.virtual_network:
+        yield Fact("virtual network", subnet.virtual_network)
     yield Fact("classes", ", ".join(sorted(exchange.class_names)) or "none")
     reservation = exchange.reservation
     if reservation is None:

@@ -17,6 +17,7 @@ from aiodhcp.exchange import RELAY_AGENT_INFORMATION, Datagram, Exchange, Interf
 from aiodhcp.relays import NOWHERE, SERVER_ID_OVERRIDE, SUBNET_SELECTION, selection
 from aiodhcp.reservations import Reservation, Reservations
 from aiodhcp.subnets import Config, Subnet
+from aiodhcp.virtual import GLOBAL, in_words, selected
 
 __all__ = ["Placement", "address_option", "dotted"]
 
@@ -48,6 +49,7 @@ class Placement:
         self._drops_unrelayed = config.agent_options_without_relay == "drop"
         self.admits_all = not (self._filters or self._denied or self._early or self._drops_unrelayed)
         """Whether there is nobody to turn away and no class to find, so that ``admit`` need not be called."""
+        self._virtual = config.has_virtual_networks
         self._selective = any(subnet.classes for subnet in config.subnets)
         order = config.reservation_identifiers
         self._in_subnet = {
@@ -165,17 +167,22 @@ class Placement:
 
     def link(self, exchange: Exchange) -> tuple[Subnet, ...]:
         """The subnets of the client's link that it may be in."""
-        address = 0
+        address, virtual = 0, GLOBAL
+        if self._virtual:
+            virtual = selected(exchange)
         if exchange.giaddr or SUBNET_SELECTION in exchange.received:
-            selected, address = selection(exchange)
+            by, address = selection(exchange)
         if address:
-            subnet = self.config.subnet_of(address) if selected else self.config.subnet_of_relay(address)
+            subnet = self.config.subnet_of(address) if by else self.config.subnet_of_relay(address, virtual)
             link = () if subnet is None else self.config.link_of(subnet)
         else:
             interface = exchange.datagram.interface
             if interface not in self._local:
                 self.serve([*self._local, interface])
             link = self._local[interface]
+        if self._virtual:
+            # RFC 6607 §7: nobody gets into another one.
+            link = tuple(subnet for subnet in link if subnet.virtual == virtual)
         if self._selective:
             link = tuple(subnet for subnet in link if self._permitted(exchange, subnet))
         return link
@@ -320,10 +327,12 @@ def address_option(exchange: Exchange, option: int) -> int:
 
 def _whence(exchange: Exchange) -> str:
     """Where a client is that has no subnet, in words."""
-    selected, address = selection(exchange)
-    if selected:
-        return f"{selected}, {dotted(address)}"
-    return f"relay agent {dotted(address)}" if address else f"interface {exchange.interface.name}"
+    by, address = selection(exchange)
+    words = f"relay agent {dotted(address)}" if address else f"interface {exchange.interface.name}"
+    if by:
+        words = f"{by}, {dotted(address)}"
+    virtual = in_words(selected(exchange)) if exchange.config.has_virtual_networks else ""
+    return f"{words}, in {virtual}" if virtual else words
 
 
 def dotted(address: int) -> str:

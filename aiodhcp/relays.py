@@ -17,6 +17,8 @@ LINK_SELECTION: Final = 5
 """An address of the client's link (RFC 3527)."""
 SERVER_ID_OVERRIDE: Final = 11
 """The server identifier that the client is to be told (RFC 5107)."""
+VSS, VSS_CONTROL = 151, 152
+"""The client's virtual network, and that the server is to take this one away if it goes by that (RFC 6607)."""
 RELAY_SOURCE_PORT: Final = 19
 """Empty: the relay agent wants the answer at the port that it sent from (RFC 8357)."""
 

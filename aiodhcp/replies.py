@@ -27,6 +27,7 @@ from aiodhcp.packet import FIXED_FIELDS, MESSAGE_TYPE, encode_options, option_by
 from aiodhcp.parameters import Parameters
 from aiodhcp.relays import RELAY_SOURCE_PORT
 from aiodhcp.subnets import Config, Pool, Reservation, Subnet
+from aiodhcp.virtual import VSS_OPTION, echoed
 
 __all__ = ["Replies"]
 
@@ -85,6 +86,7 @@ class Replies:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._virtual = config.has_virtual_networks
         self._parameters: dict[tuple[object, ...], Parameters] = {}
         self._plans: dict[tuple[object, ...], Plan] = {}
         self._unknown: set[str] = set()
@@ -134,10 +136,13 @@ class Replies:
         largest = _bootp_maximum(exchange) if kind == BOOTP_REPLY else _maximum(received.get(MAXIMUM_SIZE))
         room = largest - MINIMUM_LENGTH
         fqdn = exchange.fqdn if kind != _NAK else b""
+        relayed, virtual = received.get(RELAY_AGENT_INFORMATION, b""), b""
+        if self._virtual:
+            relayed, virtual = echoed(exchange)
         if kind == BOOTP_REPLY:
-            echo = _echo(received, fqdn, room - BOOTP_LEAST_ROOM, room - BOOTP_LEAST_ROOM)
+            echo = _echo(received, fqdn, virtual, relayed, room - BOOTP_LEAST_ROOM, room - BOOTP_LEAST_ROOM)
         else:
-            echo = _echo(received, fqdn, room - ESSENTIAL, room - LEAST_ROOM)
+            echo = _echo(received, fqdn, virtual, relayed, room - ESSENTIAL, room - LEAST_ROOM)
         if kind == _NAK:
             plan = Plan(0, _names("", ""), _nak(exchange, room - len(echo)))
         else:
@@ -297,10 +302,12 @@ def _options(
     return options
 
 
-def _echo(received: dict[int, bytes], fqdn: bytes, room: int, room_with_relayed: int) -> bytes:
+def _echo(
+    received: dict[int, bytes], fqdn: bytes, virtual: bytes, relayed: bytes, room: int, room_with_relayed: int
+) -> bytes:
     """What answers the client's own: what it is called (RFC 4702), and, as they came, the client identifier (RFC 6842
-    §3), the subnet selection (RFC 3011 §2), then, last, what the relay agent says (RFC 3046 §2.2). What has no room is
-    left out, whole: first what it is called, and then the last first.
+    §3), the subnet selection (RFC 3011 §2), the virtual network (RFC 6607 §7), then, last, what the relay agent says
+    (RFC 3046 §2.2). What has no room is left out, whole: first what it is called, and then the last first.
     """
     client_id = received.get(CLIENT_ID, b"")
     if client_id:
@@ -308,7 +315,8 @@ def _echo(received: dict[int, bytes], fqdn: bytes, room: int, room_with_relayed:
     echo = client_id
     if SUBNET_SELECTION in received:
         echo += option_bytes(SUBNET_SELECTION, received[SUBNET_SELECTION])
-    relayed = received.get(RELAY_AGENT_INFORMATION, b"")
+    if virtual:
+        echo += option_bytes(VSS_OPTION, virtual)
     if relayed:
         relayed = option_bytes(RELAY_AGENT_INFORMATION, relayed)
     if fqdn:

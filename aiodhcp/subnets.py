@@ -16,6 +16,7 @@ from aiodhcp.freemap import ADDRESS_CHOICES, AddressChoice
 from aiodhcp.options import STANDARD_OPTIONS, Definitions
 from aiodhcp.parameters import NOTHING_SAID, AddressLike, Parameters, address_number
 from aiodhcp.reservations import IDENTIFIERS, Reservation
+from aiodhcp.virtual import GLOBAL, virtual_subnet
 
 __all__ = ["Class", "Config", "Pool", "Reservation", "Subnet"]
 
@@ -136,6 +137,9 @@ class Subnet:
         classes: names of the classes whose clients it is for; empty for everybody.
         address_choice: how an address of its pools is chosen; None for as the configuration says.
         shared_network: a name that it has in common with the other subnets of its link; empty for one that is alone.
+        virtual_network: the virtual network that it is in: a name, or a VPN-ID like "00:00:0c:00:00:00:2a"; empty for
+            the global one (RFC 6607).
+        virtual: the same as the octets that messages have.
 
     Raises:
         ValueError: something lies outside of the network, overlaps, or is reserved twice.
@@ -152,6 +156,8 @@ class Subnet:
     classes: Sequence[str] = ()
     address_choice: AddressChoice | None = None
     shared_network: str = ""
+    virtual_network: str = ""
+    virtual: bytes = field(init=False, default=GLOBAL)
     first: int = field(init=False, default=0)
     last: int = field(init=False, default=0)
 
@@ -170,6 +176,7 @@ class Subnet:
             classes: Sequence[str] = (),
             address_choice: AddressChoice | None = None,
             shared_network: str = "",
+            virtual_network: str = "",
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -187,6 +194,10 @@ class Subnet:
             raise ValueError(f"conflict_probe: expected 'off', 'auto', 'arp' or 'icmp', got {self.conflict_probe!r}")
         if not 0 < self.probe_timeout <= 10:
             raise ValueError(f"probe_timeout: expected more than 0 and at most 10 seconds, got {self.probe_timeout!r}")
+        try:
+            _set(self, "virtual", virtual_subnet(self.virtual_network))
+        except ValueError as error:
+            raise ValueError(f"virtual_network: {error}") from None
         self._check_pools()
         self._check_reservations()
 
@@ -349,13 +360,18 @@ class Config:
         ordered = sorted(self.subnets, key=lambda subnet: subnet.first)
         for one, two in pairwise(ordered):
             if two.first <= one.last:
-                raise ValueError(f"subnet: {one} and {two} overlap")
+                told = ", also in two virtual networks: an address is leased once" if one.virtual != two.virtual else ""
+                raise ValueError(f"subnet: {one} and {two} overlap{told}")
         _set(self, "_sorted", tuple(ordered))
-        relays: dict[int, Subnet] = {}
+        relays: dict[tuple[int, bytes], Subnet] = {}
         for subnet in self.subnets:
+            if any(each.virtual != subnet.virtual for each in self.link_of(subnet)):
+                raise ValueError(f"subnet: shared-network {subnet.shared_network!r} is in several virtual networks")
             for relay in subnet.relays:
-                if subnet not in self.link_of(relays.setdefault(relay, subnet)):
-                    raise ValueError(f"subnet: relay {IPv4Address(relay)} stands for {relays[relay]} and {subnet}")
+                if subnet not in self.link_of(relays.setdefault((relay, subnet.virtual), subnet)):
+                    raise ValueError(
+                        f"subnet: relay {IPv4Address(relay)} stands for {relays[relay, subnet.virtual]} and {subnet}"
+                    )
         names = [each.name for each in self.classes]
         for name in names:
             if names.count(name) > 1:
@@ -429,8 +445,8 @@ class Config:
         return [subnet.first for subnet in self._sorted]
 
     @cached_property
-    def _relays(self) -> Mapping[int, Subnet]:
-        return {relay: subnet for subnet in self.subnets for relay in subnet.relays}
+    def _relays(self) -> Mapping[tuple[int, bytes], Subnet]:
+        return {(relay, subnet.virtual): subnet for subnet in self.subnets for relay in subnet.relays}
 
     @cached_property
     def _shared(self) -> Mapping[str, tuple[Subnet, ...]]:
@@ -474,9 +490,14 @@ class Config:
         at = bisect_right(self._firsts, address) - 1
         return self._sorted[at] if at >= 0 and address <= self._sorted[at].last else None
 
-    def subnet_of_relay(self, giaddr: int) -> Subnet | None:
-        """The subnet that a relay agent stands for (RFC 2131 §4.3.1)."""
-        return self._relays.get(giaddr) or self.subnet_of(giaddr)
+    def subnet_of_relay(self, giaddr: int, virtual: bytes = GLOBAL) -> Subnet | None:
+        """The subnet that a relay agent stands for (RFC 2131 §4.3.1) in a virtual network."""
+        return self._relays.get((giaddr, virtual)) or self.subnet_of(giaddr)
+
+    @cached_property
+    def has_virtual_networks(self) -> bool:
+        """Whether any subnet is in one."""
+        return any(subnet.virtual_network for subnet in self.subnets)
 
     def subnets_on(self, name: str, addresses: Iterable[int]) -> tuple[Subnet, ...]:
         """The subnets of the network that an interface is on, in configured order."""

@@ -50,8 +50,26 @@ def test_several_subnets_on_one_link(new_client: NewClient) -> None:
     assert third.discover() is None
 
 
+def test_virtual_networks(new_client: NewClient) -> None:
+    engine, said = example(2), re.sub(r"\s+", " ", PAGE)
+    for octets, address in (
+        (None, "198.51.100.10"),
+        (b"\xff", "198.51.100.11"),
+        (b"\0blue", "203.0.113.10"),
+        (b"\1\0\0\x0c\0\0\0\x2a", "192.0.2.10"),
+    ):
+        relayed = {"relay_agent_information": {151: octets, 152: b""}} if octets else {}
+        client = new_client(engine, giaddr="198.51.100.1", **relayed)
+        ack = client.join()
+        assert dotted(ack.yiaddr) == address
+        assert client.exchange.relay_agent.get(151) == octets
+    client = new_client(engine, giaddr="198.51.100.1", relay_agent_information={151: b"\0red"})
+    assert client.discover() is None
+    assert f"`{client.exchange.why}`" in said
+
+
 def test_a_renewal_past_the_relay_agent(new_client: NewClient) -> None:
-    engine = example(2)
+    engine = example(3)
     client = new_client(engine, giaddr="198.51.100.1")
     client.join(relay_agent_information={1: b"floor-2"})
     assert client.renew().options["lease-time"] == 600
@@ -61,7 +79,7 @@ def test_a_renewal_past_the_relay_agent(new_client: NewClient) -> None:
 
 
 def test_what_is_not_believed(new_client: NewClient) -> None:
-    engine, said = example(3), re.sub(r"\s+", " ", PAGE)
+    engine, said = example(4), re.sub(r"\s+", " ", PAGE)
     assert new_client(engine).join()
     assert new_client(engine, giaddr="192.0.2.254", relay_agent_information={1: b"a"}).join()
     assert new_client(engine, relay_agent_information={1: b"a"}).discover() is None

@@ -163,8 +163,8 @@ def test_the_usual_port_else(three: Engine, new_client: NewClient, giaddr: str) 
     assert exchange.answer.port == (67 if giaddr else 68)
 
 
-def test_virtual_networks_are_not_known(three: Engine, new_client: NewClient) -> None:
-    """RFC 6607 §4: a server that goes by the sub-option 151 leaves out 152. This one gives back both."""
+def test_where_virtual_networks_do_not_count(three: Engine, new_client: NewClient) -> None:
+    """RFC 6607 §7: a server that goes by the sub-option 151 leaves out 152. Otherwise both come back."""
     client = new_client(three, giaddr="198.51.100.1", relay_agent_information={151: b"\0blue", 152: b""})
     client.discover()
     assert client.answer.data.rstrip(b"\0").endswith(b"\x52\x09\x97\x05\0blue\x98\x00\xff")
