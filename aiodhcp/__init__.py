@@ -26,6 +26,7 @@ from aiodhcp.parameters import Parameters
 from aiodhcp.policies import Policy, hookimpl
 from aiodhcp.records import codec_of
 from aiodhcp.registration import Plugin
+from aiodhcp.requestors import Leasequery
 from aiodhcp.server import DhcpServer, Health
 from aiodhcp.serveroptions import ServerOptions
 from aiodhcp.shadows import ShadowNote
@@ -73,6 +74,7 @@ __all__ = [
     "Lease",
     "LeaseState",
     "LeaseTable",
+    "Leasequery",
     "MemoryStore",
     "MemoryTransport",
     "MessageType",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from aiodhcp.freemap import AddressChoice, FreeMap, drawn, hashed, lowest
+from aiodhcp.leaseindex import LeaseIndex
 from aiodhcp.leases import FreeAddresses, Lease, LeaseState, LeaseTable
 from aiodhcp.subnets import Config, Pool, Reservation, Subnet
 from aiodhcp.usage import PoolUsage, Shortage, Usage
@@ -42,6 +43,8 @@ class Addresses:
         self.leases = LeaseTable(sorted(leases, key=lambda lease: lease.expires))
         self.own: set[int] = set()
         """The server's own addresses, which no client gets."""
+        self.index: LeaseIndex | None = None
+        """Leases by what requestors may ask for; None where nobody may."""
         self.seed = b""
         """From which follows what is chosen at random; at most 64 octets."""
         self._draw = drawn(lambda: self.seed)
@@ -59,6 +62,10 @@ class Addresses:
         self.config = config
         self._shared = config.by_address
         self._usage = self.leases.changed = None
+        if config.leasequery is None:
+            self.index = self.leases.put_or_removed = None
+        elif self.index is None:
+            self.index = LeaseIndex(self.leases)
         self._shortages = {}
         # What no client gets, either: the addresses of the routers it is told of, and of relay agents.
         self._routers = {
@@ -296,7 +303,10 @@ class Addresses:
         Returns:
             what is known of the address from now on.
         """
-        forgotten = Lease(lease.address, b"", 0, b"", LeaseState.RELEASED, lease.starts, int(now))
+        second = int(now)
+        forgotten = Lease(
+            lease.address, b"", 0, b"", LeaseState.RELEASED, lease.starts, second, last_transaction=second
+        )
         self.withdraw(lease.client)
         self.leases.put(forgotten)
         self.give_back(lease.address)
@@ -313,7 +323,9 @@ class Addresses:
         held = [] if subnet is None else self.held_on_link(lease.client, subnet)
         second = int(now)
         ended = [
-            self.end(each._replace(expires=min(each.expires, second)), LeaseState.RELEASED)
+            self.end(
+                each._replace(expires=min(each.expires, second), last_transaction=second), LeaseState.RELEASED
+            )
             for each in held
             if each.address != lease.address
         ]

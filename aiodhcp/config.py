@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from aiodhcp.config_errors import Problem, Refusal, Source, problems, read_toml
+from aiodhcp.config_leasequery import LeasequeryTable
 from aiodhcp.config_options import OptionTables, Table, context
 from aiodhcp.config_parameters import ParametersTable, PoolTable, table_of
 from aiodhcp.config_values import (
@@ -248,6 +249,7 @@ class Settings(OptionTables, ParametersTable):
     store: StoreTable = StoreTable()
     transport: TransportTable = TransportTable()
     filters: FiltersTable = FiltersTable()
+    leasequery: LeasequeryTable | None = None
     reservation: list[ReservationTable] = Field(default_factory=list)
     subnet: list[SubnetTable] = Field(default_factory=list)
     class_: list[ClassTable] = Field(default_factory=list, alias="class")
@@ -274,6 +276,7 @@ class Settings(OptionTables, ParametersTable):
             address_choice=self.address_choice,
             stash_agent_options=self.stash_agent_options,
             agent_options_without_relay=self.agent_options_without_relay,
+            leasequery=None if self.leasequery is None else self.leasequery.leasequery(self.directory),
         )
 
     @model_validator(mode="after")

@@ -18,9 +18,11 @@ __all__ = [
     "SERVER_PORT",
     "AddressKind",
     "AddressProblem",
+    "BindingState",
     "ClientType",
     "ControlCode",
     "DropReason",
+    "LeaseQueryStatus",
     "MessageType",
     "Op",
     "message_name",
@@ -56,7 +58,7 @@ class Op(IntEnum):
 
 
 class MessageType(IntEnum):
-    """Option 53 (RFC 2132 §9.6)."""
+    """Option 53 (RFC 2132 §9.6; 10 to 13 RFC 4388 §6.1, 14 and 15 RFC 6926 §6.2.1, 16 to 18 RFC 7724 §6.2)."""
 
     DISCOVER = 1
     OFFER = 2
@@ -66,13 +68,49 @@ class MessageType(IntEnum):
     NAK = 6
     RELEASE = 7
     INFORM = 8
+    LEASEQUERY = 10
+    LEASEUNASSIGNED = 11
+    LEASEUNKNOWN = 12
+    LEASEACTIVE = 13
+    BULKLEASEQUERY = 14
+    LEASEQUERYDONE = 15
+    ACTIVELEASEQUERY = 16
+    LEASEQUERYSTATUS = 17
+    TLS = 18
+
+
+class LeaseQueryStatus(IntEnum):
+    """Codes of option 151 (RFC 6926 §6.2.2, RFC 7724 §6.2)."""
+
+    SUCCESS = 0
+    UNSPEC_FAIL = 1
+    QUERY_TERMINATED = 2
+    MALFORMED_QUERY = 3
+    NOT_ALLOWED = 4
+    DATA_MISSING = 5
+    CONNECTION_ACTIVE = 6
+    CATCH_UP_COMPLETE = 7
+    TLS_CONNECTION_REFUSED = 8
+
+
+class BindingState(IntEnum):
+    """Option 156, dhcp-state (RFC 6926 §6.2.7)."""
+
+    AVAILABLE = 1
+    ACTIVE = 2
+    EXPIRED = 3
+    RELEASED = 4
+    ABANDONED = 5
+    RESET = 6
+    REMOTE = 7
+    TRANSITIONING = 8
 
 
 def message_name(kind: int) -> str:
     """A message type for people: ``"DISCOVER"``, ``"BOOTP"`` for none, ``"type 42"``."""
     if kind in (0, BOOTP_REPLY):
         return "BOOTP"
-    return MessageType(kind).name if 1 <= kind <= 8 else f"type {kind}"
+    return MessageType(kind).name if kind in MessageType._value2member_map_ else f"type {kind}"
 
 
 class ControlCode(IntEnum):

@@ -16,6 +16,7 @@ from aiodhcp.constants import BOOTP_MINIMUM_LENGTH, MAXIMUM_LENGTH, DropReason, 
 from aiodhcp.errors import DecodeError, Dropped
 from aiodhcp.exchange import Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
+from aiodhcp.leasequery import LeaseAnswers
 from aiodhcp.leases import Lease, LeaseState
 from aiodhcp.packet import FIXED_FIELDS, MESSAGE_TYPE, Packet, scan_options
 from aiodhcp.placement import Placement
@@ -35,6 +36,7 @@ _JOINING: Final = frozenset({0, MessageType.DISCOVER, MessageType.REQUEST})
 _NOT_REFUSED: Final = frozenset({0, MessageType.DISCOVER})
 """Messages that no NAK answers."""
 _ASKING: Final = _JOINING | {MessageType.INFORM}
+_LEASEQUERY: Final = MessageType.LEASEQUERY
 
 Step = Callable[[Exchange], Awaitable[None] | None]
 
@@ -111,6 +113,11 @@ class Engine:
             *((self._pkt_send, self._encode_edited) if hooks.dhcp_pkt_send else ()),
         )
         self._finishing: tuple[Step, ...] = (self._tell_dropped, self._tell_processed) if hooks.dhcp_pkt_drop else ()
+
+    @property
+    def leasequery(self) -> LeaseAnswers:
+        """Answers those who ask whose an address is."""
+        return self._rules.leasequery
 
     @property
     def vetoed(self) -> int:
@@ -280,7 +287,7 @@ class Engine:
         return None if exchange.dropped else self.hooks.dhcp_handle_options.run(exchange)
 
     def _place(self, exchange: Exchange) -> None:
-        if not exchange.dropped and exchange.op == _BOOTREQUEST:
+        if not exchange.dropped and exchange.op == _BOOTREQUEST and exchange.message_type != _LEASEQUERY:
             self._placement.place(exchange)
 
     def _select_subnet(self, exchange: Exchange) -> Awaitable[None] | None:
@@ -330,7 +337,8 @@ class Engine:
 
     def _encode(self, exchange: Exchange) -> None:
         if exchange.reply_type:
-            exchange.reply_data = data = self.replies.encode(exchange)
+            # What a requestor is told is made already.
+            exchange.reply_data = data = exchange.reply_data or self.replies.encode(exchange)
             exchange.answer = self.replies.address(exchange, data)
 
     def _pkt_send(self, exchange: Exchange) -> Awaitable[None] | None:
@@ -432,7 +440,11 @@ def _read(exchange: Exchange, data: bytes) -> None:
     exchange.chaddr = chaddr = chaddr[:hlen]
     exchange.received = received
     kind = received.get(MESSAGE_TYPE, b"")
-    exchange.message_type = kind[0] if len(kind) == 1 else 0
+    exchange.message_type = message_type = kind[0] if len(kind) == 1 else 0
+    if message_type == _LEASEQUERY:
+        # Whoever it asks for: it is from another, and waits for nobody.
+        exchange.client = b"leasequery" + data[4:8] + data[24:28]
+        return
     client_id = received.get(CLIENT_ID, b"")
     if len(client_id) > LONGEST_CLIENT_ID:
         raise DecodeError(f"a client identifier of {len(client_id)} octets")

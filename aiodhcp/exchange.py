@@ -114,7 +114,8 @@ class Exchange:
         op, htype, xid, secs, flags, ciaddr, giaddr: fields of the request as integers; ``chaddr`` as ``hlen`` octets.
         received: the request's options, code to octets. ``packet.options`` has them typed.
         message_type: option 53; 0 for a BOOTP message.
-        client: what identifies the client: option 61, or else htype and chaddr (RFC 2131 §2, §4.2).
+        client: what identifies the client: option 61, or else htype and chaddr (RFC 2131 §2, §4.2). Of a
+            LEASEQUERY it is who asks, in octets of our own.
         classes: names of the classes the client is in; a hook may add some until the packet is decided.
         subnet, pool, reservation: what was chosen for the client, None until it was, or where there is none.
         server_id: the server identifier of the reply, as an integer.
@@ -124,7 +125,8 @@ class Exchange:
         address_from: how ``yiaddr`` was found, in words.
         lease_time_from: why the lease time is not what it would be, in words; empty where it is.
         refusal: a plugin's words for the client that it refuses; empty where none does.
-        reply_type: OFFER, ACK or NAK, ``BOOTP_REPLY`` for a BOOTP client; 0 when there is no reply.
+        reply_type: OFFER, ACK or NAK, ``BOOTP_REPLY`` for a BOOTP client, LEASEACTIVE and its like; 0 when there is no
+            reply.
         yiaddr, lease_time: what the reply says, as integers; 0 when it doesn't.
         hostname: what the client is called from now on; empty where nothing is made of what it says.
         fqdn: option 81 of the reply; empty without.

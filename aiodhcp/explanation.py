@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiodhcp.constants import BOOTP_REPLY, BROADCAST_ADDRESS, INFINITE, message_name
+from aiodhcp.constants import BOOTP_REPLY, BROADCAST_ADDRESS, INFINITE, MessageType, message_name
 from aiodhcp.fqdn import CLIENT_FQDN
 from aiodhcp.packet import Packet
 from aiodhcp.parameters import Parameters
@@ -45,7 +45,7 @@ def explain(exchange: Exchange) -> list[Fact]:
         Fact("request", _request(exchange)),
         *_hooks(exchange, _BEFORE),
     ]
-    if exchange.client:
+    if exchange.client and exchange.message_type != MessageType.LEASEQUERY:
         facts.insert(1, Fact("client", _client(exchange)))
     if exchange.subnet is not None:
         facts += _placed(exchange)
@@ -73,7 +73,8 @@ def _request(exchange: Exchange) -> str:
     if exchange.giaddr:
         words += f", through relay agent {IPv4Address(exchange.giaddr)}"
     if exchange.ciaddr:
-        words += f", from a client that has {IPv4Address(exchange.ciaddr)}"
+        asks = exchange.message_type == MessageType.LEASEQUERY
+        words += f", {'about' if asks else 'from a client that has'} {IPv4Address(exchange.ciaddr)}"
     return words
 
 
@@ -156,7 +157,7 @@ def _options(exchange: Exchange) -> Iterator[Fact]:
         edited = exchange.edited_reply is not None
     except Exception:  # as a plugin left it: the reply leaves as it was
         edited = False
-    levels = list(_levels(exchange))
+    levels = list(_levels(exchange)) if exchange.subnet is not None else []
     options = Packet.deferred(exchange.answer.data, exchange.config.definitions).options
     for code, (name, value) in zip(options.raw, options.names().items(), strict=True):
         if code == MESSAGE_TYPE and isinstance(value, int):
@@ -166,6 +167,8 @@ def _options(exchange: Exchange) -> Iterator[Fact]:
         source = next((each for each, level in reversed(levels) if code in level.options), None)
         if code in MADE and exchange.reply_type != BOOTP_REPLY:
             source = "made for this message"
+        elif exchange.subnet is None:
+            source = "known of the lease or its subnet"
         elif code in ECHOED:
             source = ECHOED[code]
         elif source is None:

@@ -50,6 +50,7 @@ class Lease(NamedTuple):
         hostname: what the client is called: option 12 as it sent it, or what was made of it or of option 81.
         counted: under what it counts for the limits of classes while it is active: keys with commas between, or None.
         relay_agent: option 82 of the last packet that came through a relay agent; None without.
+        last_transaction: when the client was last heard of it, in seconds since 1970; 0 where that isn't known.
     """
 
     address: int
@@ -62,6 +63,7 @@ class Lease(NamedTuple):
     hostname: str | None = None
     counted: str | None = None
     relay_agent: bytes | None = None
+    last_transaction: int = 0
 
     def holds(self, now: float) -> bool:
         """Whether the client may use the address at ``now``."""
@@ -70,6 +72,18 @@ class Lease(NamedTuple):
     def is_free(self, now: float) -> bool:
         """Whether somebody else may get the address at ``now``."""
         return self.expires <= now or self.state in (_RELEASED, _EXPIRED)
+
+    @property
+    def state_began(self) -> int:
+        """Since when it is in its state, in seconds since 1970."""
+        if self.state in (_ACTIVE, _DECLINED):
+            return self.starts
+        return self.last_transaction if self.state == _RELEASED and self.last_transaction else self.expires
+
+    @property
+    def changed(self) -> int:
+        """When anything about it changed last, in seconds since 1970; it may be a renewal."""
+        return max(self.state_began, self.last_transaction)
 
     @property
     def ip(self) -> IPv4Address:
@@ -90,11 +104,13 @@ class LeaseTable:
     Attributes:
         counts: how many active leases there are, by what they are ``counted`` under.
         changed: called with what was known of an address and what is known now, where the state differs.
+        put_or_removed: the same, whatever differs.
     """
 
     def __init__(self, leases: Iterable[Lease] = ()) -> None:
         self.counts: Counter[str] = Counter()
         self.changed: Callable[[Lease | None, Lease | None], None] | None = None
+        self.put_or_removed: Callable[[Lease | None, Lease | None], None] | None = None
         self._by_address: dict[int, Lease] = {}
         self._by_client: dict[bytes, int] = {}
         # Only for clients that have been in several networks.
@@ -133,6 +149,15 @@ class LeaseTable:
                     found = found or lease
         return found
 
+    def addresses(self) -> list[int]:
+        """All addresses that something is known of, as they are now."""
+        return list(self._by_address)
+
+    def addresses_of(self, client: bytes) -> list[int]:
+        """The addresses that are or were the client's, whatever their state."""
+        address = self._by_client.get(client)
+        return [] if address is None else [address, *self._elsewhere.get(client, ())]
+
     def put(self, lease: Lease) -> None:
         """Enter a lease, in place of what was known of its address."""
         address, client = lease.address, lease.client
@@ -146,6 +171,8 @@ class LeaseTable:
             self._count(lease, 1)
         if self.changed is not None and (previous is None or previous.state != lease.state):
             self.changed(previous, lease)
+        if self.put_or_removed is not None:
+            self.put_or_removed(previous, lease)
         self._by_address[address] = lease
         known = self._by_client.get(client)
         if not client:
@@ -175,6 +202,8 @@ class LeaseTable:
                 self._count(lease, -1)
             if self.changed is not None:
                 self.changed(lease, None)
+            if self.put_or_removed is not None:
+                self.put_or_removed(lease, None)
         return lease
 
     def due(self, now: float) -> list[Lease]:

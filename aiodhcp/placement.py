@@ -65,7 +65,7 @@ class Placement:
             for each in (*config.reservations, *(each for subnet in config.subnets for each in subnet.reservations))
         )
         self._local: dict[Interface, tuple[Subnet, ...]] = {}
-        self._server_ids: dict[tuple[Interface, Subnet], int] = {}
+        self._server_ids: dict[tuple[Interface, Subnet | None], int] = {}
 
     def admit(self, exchange: Exchange) -> None:
         """Ask the filters, and find the classes that don't depend on what is reserved for the client; these once.
@@ -216,7 +216,7 @@ class Placement:
             exchange.reservation = self._reservation(exchange, subnet)
         exchange.subnet = subnet
         exchange.lease_before = known = self.leases.find(exchange.client, subnet.first, subnet.last)
-        exchange.server_id = self.config.server_id or self._own_address(exchange.datagram, subnet)
+        exchange.server_id = self.config.server_id or self.own_address(exchange.datagram, subnet)
         if RELAY_AGENT_INFORMATION in exchange.received or (known is not None and known.relay_agent):
             override = exchange.relay_agent.get(SERVER_ID_OVERRIDE, b"")
             if len(override) == 4 and any(override):
@@ -295,8 +295,12 @@ class Placement:
                 return grade
         return 0
 
-    def _own_address(self, datagram: Datagram, subnet: Subnet) -> int:
-        """The server identifier: an address of ours that the client can reach (RFC 2131 §4.1)."""
+    def own_address(self, datagram: Datagram, subnet: Subnet | None = None) -> int:
+        """The server identifier: an address of ours that who asks can reach (RFC 2131 §4.1), in a subnet if possible.
+
+        Raises:
+            Dropped: there is none.
+        """
         interface = datagram.interface
         if datagram.destination in interface.addresses:
             return datagram.destination
@@ -304,7 +308,7 @@ class Placement:
         found = self._server_ids.get(key)
         if found is None:
             own = interface.addresses
-            found = next((address for address in own if address in subnet), own[0] if own else 0)
+            found = next((address for address in own if subnet and address in subnet), own[0] if own else 0)
             if not found:
                 raise Dropped(DropReason.GEN_FAILURE, f"no server identifier: {interface.name} has no address")
             self._server_ids[key] = found

@@ -29,7 +29,7 @@ from aiodhcp.relays import RELAY_SOURCE_PORT
 from aiodhcp.subnets import Config, Pool, Reservation, Subnet
 from aiodhcp.virtual import VSS_OPTION, echoed
 
-__all__ = ["Replies"]
+__all__ = ["Replies", "maximum", "renewal_times"]
 
 log = logging.getLogger("aiodhcp.replies")
 
@@ -133,7 +133,7 @@ class Replies:
         """The reply, 300 octets at least (RFC 951), its options in the order the client asked for them."""
         received = exchange.received
         kind = exchange.reply_type
-        largest = _bootp_maximum(exchange) if kind == BOOTP_REPLY else _maximum(received.get(MAXIMUM_SIZE))
+        largest = _bootp_maximum(exchange) if kind == BOOTP_REPLY else maximum(received.get(MAXIMUM_SIZE))
         room = largest - MINIMUM_LENGTH
         fqdn = exchange.fqdn if kind != _NAK else b""
         relayed, virtual = received.get(RELAY_AGENT_INFORMATION, b""), b""
@@ -270,14 +270,8 @@ def _options(
         options.append((RAPID_COMMIT, b""))
     if seconds and exchange.reply_type != BOOTP_REPLY:
         options.append((LEASE_TIME, _ADDRESS.pack(seconds)))
-        if 3 <= seconds < INFINITE:
-            # RFC 2131 §4.4.5: T1 before T2 before the end.
-            t2 = parameters.rebinding_time or seconds
-            t2 = t2 if t2 < seconds else seconds * 7 // 8
-            t1 = parameters.renewal_time or seconds // 2
-            t1 = t1 if t1 < t2 else t2 // 2
-            times = [(RENEWAL_TIME, _ADDRESS.pack(t1)), (REBINDING_TIME, _ADDRESS.pack(t2))]
-            options += [each for each in times if each[0] not in never]
+        times = zip((RENEWAL_TIME, REBINDING_TIME), renewal_times(parameters, seconds), strict=False)
+        options += [(code, _ADDRESS.pack(time)) for code, time in times if code not in never]
     offered = {
         SUBNET_MASK: subnet.network.netmask.packed,
         BROADCAST_OPTION: subnet.network.broadcast_address.packed,
@@ -300,6 +294,16 @@ def _options(
     wanted += [code for code in parameters.always_send if code in offered and code != IPV6_ONLY_PREFERRED]
     options += [(code, offered[code]) for code in dict.fromkeys(wanted) if code not in never]
     return options
+
+
+def renewal_times(parameters: Parameters, seconds: int) -> tuple[int, ...]:
+    """T1 and T2 of a lease of so many seconds (RFC 2131 §4.4.5): T1 before T2 before the end. None without an end."""
+    if not 3 <= seconds < INFINITE:
+        return ()
+    t2 = parameters.rebinding_time or seconds
+    t2 = t2 if t2 < seconds else seconds * 7 // 8
+    t1 = parameters.renewal_time or seconds // 2
+    return t1 if t1 < t2 else t2 // 2, t2
 
 
 def _echo(
@@ -347,7 +351,8 @@ def _bootp_maximum(exchange: Exchange) -> int:
     return min(max(len(exchange.datagram.data), BOOTP_MINIMUM_LENGTH), LARGEST - IP_AND_UDP)
 
 
-def _maximum(size: bytes | None) -> int:
+def maximum(size: bytes | None) -> int:
+    """Octets that a reply may have, from ``op`` on, by what option 57 says."""
     if size is None or len(size) != 2:
         return SMALLEST - IP_AND_UDP
     return min(max(int.from_bytes(size, "big"), SMALLEST), LARGEST) - IP_AND_UDP

@@ -85,6 +85,8 @@ def _event(exchange: Exchange) -> tuple[int, str]:
         return logging.INFO, "refused"
     if exchange.reply_type == MessageType.OFFER:
         return logging.DEBUG, "offered"
+    if exchange.message_type == MessageType.LEASEQUERY:
+        return logging.DEBUG, "queried"
     return logging.DEBUG, "informed"
 
 
@@ -100,8 +102,8 @@ def _line(event: str, exchange: Exchange) -> str:
         facts.append(f"host={lease.hostname!a}")
     if exchange.lease_time and not exchange.dropped:
         facts.append(f"seconds={exchange.lease_time}")
-    if event in ("dropped", "unserved", "vetoed", "refused", "declined"):
-        if 1 <= kind <= 8:
+    if event in ("dropped", "unserved", "vetoed", "refused", "declined", "queried"):
+        if kind in MessageType._value2member_map_:
             facts.append(f"message={MessageType(kind).name}")
         if exchange.reason is not None:
             facts.append(f"reason={exchange.reason.name}")

@@ -23,6 +23,7 @@ from aiodhcp.constants import (
 from aiodhcp.errors import Dropped
 from aiodhcp.exchange import RELAY_AGENT_INFORMATION, Exchange
 from aiodhcp.fqdn import CLIENT_FQDN, NOTHING_SAID_OF_NAMES, negotiate
+from aiodhcp.leasequery import LeaseAnswers
 from aiodhcp.leases import NEVER, Lease, LeaseState
 from aiodhcp.parameters import Parameters
 from aiodhcp.placement import Placement, address_option, dotted
@@ -88,6 +89,7 @@ class Rules:
         self._delays = any(each.offer_delay for each in levels)
         self._names = any(each.fqdn != NOTHING_SAID_OF_NAMES for each in levels)
         self._stashes = config.stash_agent_options
+        self.leasequery = LeaseAnswers(config, placement, addresses, replies)
         self._messages: Final[dict[int, Callable[[Exchange], None]]] = {
             0: self._bootp,
             MessageType.DISCOVER: self._discover,
@@ -105,6 +107,10 @@ class Rules:
         """
         message = self._messages.get(exchange.message_type)
         if message is None:
+            if exchange.message_type == MessageType.LEASEQUERY:
+                # Not of a client: neither filters nor classes are asked.
+                self.leasequery.answer(exchange)
+                return
             raise Dropped(DropReason.INVALID, f"message type {exchange.message_type} is not for a server")
         if not self._admits_all:
             self.placement.admit(exchange)
@@ -401,7 +407,8 @@ class Rules:
         if lease is None or lease.address != exchange.ciaddr or not lease.holds(exchange.now):
             raise Dropped(DropReason.INVALID, f"releases {dotted(exchange.ciaddr)}, which it doesn't have")
         self._delete_client(exchange, lease)
-        ended = self.addresses.end(lease._replace(expires=int(exchange.now)), LeaseState.RELEASED)
+        now = int(exchange.now)
+        ended = self.addresses.end(lease._replace(expires=now, last_transaction=now), LeaseState.RELEASED)
         exchange.changes = [ended]
         exchange.lease_after = ended
         exchange.problem, exchange.problem_address = AddressProblem.RELEASE, lease.address
@@ -488,6 +495,7 @@ class Rules:
             self._hostname(exchange) or (known.hostname if known else None),
             self._counted(exchange, known if renewal else None) if self._limited else None,
             self._stash(exchange) if relayed else None,
+            now,
         )
         for elsewhere in self._elsewhere(exchange, subnet):
             self._delete_client(exchange, elsewhere)

@@ -15,6 +15,7 @@ from aiodhcp.filters import NO_FILTERS, Filters
 from aiodhcp.freemap import ADDRESS_CHOICES, AddressChoice
 from aiodhcp.options import STANDARD_OPTIONS, Definitions
 from aiodhcp.parameters import NOTHING_SAID, AddressLike, Parameters, address_number
+from aiodhcp.requestors import Leasequery
 from aiodhcp.reservations import IDENTIFIERS, Reservation
 from aiodhcp.virtual import GLOBAL, virtual_subnet
 
@@ -296,6 +297,7 @@ class Config:
         agent_options_without_relay: what becomes of option 82 in a packet that came through no relay agent (RFC 3046
             §2.1): "ignore" it and give it back, "trust" it, as switches set it that are no relay agents otherwise, or
             "drop" the packet.
+        leasequery: who may ask whose an address is; None for nobody.
 
     Raises:
         ValueError: subnets overlap, a class is named twice, or one that is asked for does not exist.
@@ -318,6 +320,7 @@ class Config:
     address_choice: AddressChoice = "least-recently-used"
     stash_agent_options: bool = True
     agent_options_without_relay: Unrelayed = "ignore"
+    leasequery: Leasequery | None = None
     _sorted: Sequence[Subnet] = field(init=False, default=())
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
@@ -341,6 +344,7 @@ class Config:
             address_choice: AddressChoice = "least-recently-used",
             stash_agent_options: bool = True,
             agent_options_without_relay: Unrelayed = "ignore",
+            leasequery: Leasequery | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:

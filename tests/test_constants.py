@@ -7,7 +7,17 @@ from enum import IntEnum
 import pytest
 
 from aiodhcp import constants, errors
-from aiodhcp.constants import AddressKind, AddressProblem, ClientType, ControlCode, DropReason, MessageType, Op
+from aiodhcp.constants import (
+    AddressKind,
+    AddressProblem,
+    BindingState,
+    ClientType,
+    ControlCode,
+    DropReason,
+    LeaseQueryStatus,
+    MessageType,
+    Op,
+)
 from aiodhcp.errors import AiodhcpError, ConfigError, DecodeError, Dropped, StoreError
 
 CODES: list[tuple[type[IntEnum], dict[str, int]]] = [
@@ -23,6 +33,42 @@ CODES: list[tuple[type[IntEnum], dict[str, int]]] = [
             "NAK": 6,
             "RELEASE": 7,
             "INFORM": 8,
+            "LEASEQUERY": 10,
+            "LEASEUNASSIGNED": 11,
+            "LEASEUNKNOWN": 12,
+            "LEASEACTIVE": 13,
+            "BULKLEASEQUERY": 14,
+            "LEASEQUERYDONE": 15,
+            "ACTIVELEASEQUERY": 16,
+            "LEASEQUERYSTATUS": 17,
+            "TLS": 18,
+        },
+    ),
+    (
+        LeaseQueryStatus,
+        {
+            "SUCCESS": 0,
+            "UNSPEC_FAIL": 1,
+            "QUERY_TERMINATED": 2,
+            "MALFORMED_QUERY": 3,
+            "NOT_ALLOWED": 4,
+            "DATA_MISSING": 5,
+            "CONNECTION_ACTIVE": 6,
+            "CATCH_UP_COMPLETE": 7,
+            "TLS_CONNECTION_REFUSED": 8,
+        },
+    ),
+    (
+        BindingState,
+        {
+            "AVAILABLE": 1,
+            "ACTIVE": 2,
+            "EXPIRED": 3,
+            "RELEASED": 4,
+            "ABANDONED": 5,
+            "RESET": 6,
+            "REMOTE": 7,
+            "TRANSITIONING": 8,
         },
     ),
     (ControlCode, {"START": 0x1, "STOP": 0x2, "PAUSE": 0x3, "CONTINUE": 0x4}),

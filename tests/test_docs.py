@@ -18,6 +18,7 @@ from aiodhcp import hookspecs, serverspecs
 from aiodhcp.config import (
     ClassTable,
     FiltersTable,
+    LeasequeryTable,
     ParametersTable,
     PluginTable,
     PoolTable,
@@ -81,7 +82,7 @@ def test_the_hook_of_the_readme_is_a_plugin(tmp_path: Path, monkeypatch: pytest.
 def test_every_key_is_documented() -> None:
     page = (ROOT / "docs/configuration.md").read_text()
     classes = (ClassTable, FiltersTable, SubnetTable, PoolTable, ReservationTable)
-    tables = (*classes, PluginTable, StoreTable, TransportTable)
+    tables = (*classes, LeasequeryTable, PluginTable, StoreTable, TransportTable)
     for table in (Settings, ParametersTable, *tables):
         for name, field in table.model_fields.items():
             key = field.alias or name

@@ -140,7 +140,7 @@ def test_a_release_ends_the_lease_and_remembers_the_client(new_client, clock):
     lease = client.exchange.lease_after
     clock.advance(60)
     assert client.release() is None
-    ended = lease._replace(state=LeaseState.RELEASED, expires=int(clock()))
+    ended = lease._replace(state=LeaseState.RELEASED, expires=int(clock()), last_transaction=int(clock()))
     assert engine.leases.get(lease.address) == ended
     assert client.exchange.changes == [ended]
     assert client.exchange.lease_before == lease

@@ -65,6 +65,7 @@ def test_selecting_what_was_offered(client, engine, clock):
         clock() + 43200,
         "pc-17",
         *(None,) * 2,
+        clock(),
     )
     assert lease == known
     assert client.exchange.changes == [lease]
@@ -362,7 +363,7 @@ def test_renewing(new_client, clock):
     clock.advance(1800)
     assert acked(client, client.renew()) == "192.0.2.10"
     assert client.exchange.lease_before == lease
-    assert client.exchange.lease_after == lease._replace(expires=int(clock()) + 3600)
+    assert client.exchange.lease_after == lease._replace(expires=int(clock()) + 3600, last_transaction=int(clock()))
     assert client.exchange.kind == AddressKind.OLD
     assert client.answer.destination == client.address
 

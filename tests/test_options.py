@@ -69,7 +69,7 @@ BOTH_WAYS: list[tuple[int | str, Any, bytes]] = [
     ("lease-time", 0xFFFFFFFF, b"\xff\xff\xff\xff"),
     ("option-overload", 3, b"\3"),
     ("message-type", MessageType.DISCOVER, b"\1"),
-    ("message-type", 13, b"\x0d"),
+    ("message-type", 77, b"\x4d"),
     ("parameter-request-list", [1, 3, 6, 15], b"\1\3\6\x0f"),
     ("maximum-message-size", 300, b"\x01\x2c"),
     ("client-identifier", b"\1\2\3\4\5\6\7", b"\1\2\3\4\5\6\7"),

@@ -334,7 +334,7 @@ async def test_a_newer_schema(path: Path) -> None:
 
 async def test_an_unknown_state(path: Path) -> None:
     await load_and_close(path)
-    execute(path, "INSERT INTO lease VALUES (167772161, x'01', 1, x'02', 9, 0, 0, NULL, NULL, NULL)")
+    execute(path, "INSERT INTO lease VALUES (167772161, x'01', 1, x'02', 9, 0, 0, NULL, NULL, NULL, 0)")
     said = await refusal(path)
     assert said == f"{path}: is damaged: a lease has state 9, which doesn't exist"
     with pytest.raises(StoreError, match="a lease has state 9"):
@@ -343,7 +343,7 @@ async def test_an_unknown_state(path: Path) -> None:
 
 async def test_a_host_name_that_is_no_text(path: Path) -> None:
     await load_and_close(path)
-    execute(path, "INSERT INTO lease VALUES (1, x'01', 1, x'02', 1, 0, 0, CAST(x'ff' AS TEXT), NULL, NULL)")
+    execute(path, "INSERT INTO lease VALUES (1, x'01', 1, x'02', 1, 0, 0, CAST(x'ff' AS TEXT), NULL, NULL, 0)")
     assert f"{path}: is damaged or can't be read" in await refusal(path)
 
 

@@ -57,6 +57,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     "ALTER TABLE lease ADD COLUMN counted TEXT;",
     # What the relay agent said last (option 82).
     "ALTER TABLE lease ADD COLUMN relay_agent BLOB;",
+    # When the client was last heard of it, in seconds since 1970.
+    "ALTER TABLE lease ADD COLUMN last_transaction INTEGER NOT NULL DEFAULT 0;",
 )
 """One script for each version of the schema, from the one before; ``PRAGMA user_version`` counts them."""
 
