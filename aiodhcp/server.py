@@ -24,6 +24,7 @@ from aiodhcp.engine import Engine
 from aiodhcp.errors import ConfigError
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
+from aiodhcp.leasequery_tcp import LeasequeryListener, Prepared
 from aiodhcp.leases import Lease, LeaseTable
 from aiodhcp.prober import Prober
 from aiodhcp.protocol import DhcpProtocol
@@ -132,6 +133,7 @@ class DhcpServer:
             max_in_flight,
             wait_timeout,
         )
+        self._leasequery = LeasequeryListener(lambda: self.engine, clock)
         self._clockwork: asyncio.Task[None] | None = None
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,7 +143,7 @@ class DhcpServer:
 
         Raises:
             StoreError: the leases can't be had.
-            ConfigError: a plugin refused the start, or an interface doesn't exist.
+            ConfigError: a plugin refused the start, an interface doesn't exist, or leasequeries can't be listened for.
             OSError: a port can't be bound.
         """
         if self._state not in (_State.NEW, _State.STOPPED):
@@ -160,8 +162,15 @@ class DhcpServer:
                 self._watchdog.start()
             self._let_time_pass()
             self._state = _State.RUNNING
-            if self._transport is not None:
-                await self._transport.open(self.protocol(shared=True))
+            self._leasequery.known_since = 0.0 if leases else self._clock()
+            prepared = await self._leasequery.prepare(self.config.leasequery)
+            try:
+                if self._transport is not None:
+                    await self._transport.open(self.protocol(shared=True))
+            except BaseException:
+                prepared.close()
+                raise
+            await self._listen(prepared)
             self._clockwork = asyncio.create_task(self._tick(), name="aiodhcp clockwork")
         except BaseException:
             await self._end(opened=False)
@@ -196,6 +205,7 @@ class DhcpServer:
             steps.callback(self._prober.close)
             steps.push_async_callback(self._abandon)
             steps.callback(self._watchdog.stop)
+            await self._leasequery.close()
             if self._clockwork is not None:
                 self._clockwork.cancel()
                 await asyncio.wait((self._clockwork,))
@@ -231,7 +241,8 @@ class DhcpServer:
             plugins: the plugins; None for those there are.
 
         Raises:
-            ConfigError: a plugin can't be used, or refuses the start or the configuration. Nothing is changed then.
+            ConfigError: a plugin can't be used, or refuses the start or the configuration, or leasequeries can't be
+                listened for. Nothing is changed then.
             RuntimeError: the server does not run.
         """
         async with self._reloading:
@@ -239,23 +250,34 @@ class DhcpServer:
             config = self.config if config is None else config
             hooks = self.hooks if plugins is None else Hooks(plugins, self._hook_tasks.runtime())
             new, gone = hooks.without(self.hooks), self.hooks.without(hooks)
+            prepared = await self._leasequery.prepare(config.leasequery)
             try:
                 async with asyncio.timeout(RELOAD_TIMEOUT):
                     await self._begin(hooks, new, config)
             except TimeoutError:
+                prepared.close()
                 raise ConfigError(f"a plugin has not started within {RELOAD_TIMEOUT} seconds") from None
+            except BaseException:
+                prepared.close()
+                raise
             before = self.hooks
             previous = self._traffic.succeed(Engine(config, hooks, predecessor=self.engine))
             self.config, self.hooks = config, hooks
             self.engine.serve(self.interfaces)
             if hooks.implementations:
                 self._watchdog.start()
+            await self._listen(prepared)
             log.info("reloaded: %d subnets, %d plugins", len(config.subnets), len(hooks.plugins))
             hooks.reset()
             try:
                 await self._traffic.drain(previous, self._stop_timeout)
             finally:
                 await self._tell_stop(before, gone)
+
+    async def _listen(self, prepared: Prepared) -> None:
+        """Take leasequeries by TCP as was prepared."""
+        await self._leasequery.adopt(prepared)
+        self._traffic.committed = self._leasequery.committed if self._leasequery.addresses else None
 
     async def _begin(self, hooks: Hooks, new: frozenset[str], config: Config) -> None:
         """Tell the plugins of a reload; if one refuses, those that were told that they start hear that it is over."""
@@ -321,6 +343,11 @@ class DhcpServer:
         """The interfaces served."""
         own = self._transport.interfaces if self._transport is not None else ()
         return (*own, *self._protocols)
+
+    @property
+    def leasequery_addresses(self) -> list[tuple[str, int]]:
+        """Where leasequeries are taken by TCP: address and port."""
+        return self._leasequery.addresses
 
     @property
     def health(self) -> Health:

@@ -42,6 +42,7 @@ class Traffic:
         engine: the engine that datagrams arrive at.
         previous: those before, while packets are on their way in them.
         commits: the commits.
+        committed: called with leases that changed and are on stable storage; None if nobody cares but the plugins.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Traffic:
     ) -> None:
         self.engine = engine
         self.previous: list[Engine] = []
+        self.committed: Callable[[Sequence[Lease]], None] | None = None
         self.commits = Commits(store, self._commit_done, self._commit_failed)
         self._send = send
         self._tell_finished = finished
@@ -343,6 +345,8 @@ class Traffic:
     # ── commits ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _commit_done(self, batch: list[Exchange], leases: Sequence[Lease], conflicts: Sequence[Lease]) -> None:
+        if self.committed is not None:
+            self.committed([*leases, *conflicts])
         if self.engine.hooks.leases_committed:
             taken = {lease.address for lease in conflicts}
             self._untold.update({lease.address: lease for lease in leases if lease.address not in taken})
