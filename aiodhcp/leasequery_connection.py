@@ -34,8 +34,10 @@ STRANGER_TIMEOUT: Final = 5.0
 TLS_TIMEOUT: Final = 30.0
 CLOSING_TIMEOUT: Final = 5.0
 """Seconds in which what was said last may still be taken when the server ends a connection."""
-LEASES_AT_ONCE: Final = 128
-"""That are looked at before others have their turn."""
+LEASES_AT_ONCE: Final = 32
+"""That are told of before others have their turn."""
+LOOKED_AT_ONCE: Final = 1024
+"""That are looked at before others have their turn, if they are not to be told of."""
 MOST_PENDING: Final = 65536
 """Changed leases that a subscriber has not taken yet; one that has more of them is cut off."""
 
@@ -233,13 +235,15 @@ class Connection:
     async def _tell_changed(self, question: Question, seconds: float) -> None:
         """Tell of the leases that are asked for, some at a time."""
         answers = self._engine().leasequery
-        now = self._clock()
-        for count, lease in enumerate(answers.find(question.query), 1):
+        now, work = self._clock(), 0
+        for lease in answers.find(question.query):
+            work += 1
             if answers.changed(question, lease, now):
                 self._tell(question, lease, now)
-            if not count % LEASES_AT_ONCE:
+                work += LOOKED_AT_ONCE // LEASES_AT_ONCE
+            if work >= LOOKED_AT_ONCE:
                 await self._drain(seconds)
-                now = self._clock()
+                now, work = self._clock(), 0
 
     # ── bulk leasequery ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -36,6 +36,7 @@ from aiodhcp import (
     NEVER,
     Config,
     ConfigError,
+    ControlCode,
     DhcpServer,
     DropReason,
     Lease,
@@ -43,6 +44,7 @@ from aiodhcp import (
     MemoryTransport,
     MessageType,
     SqliteStore,
+    hookimpl,
 )
 from aiodhcp import leasequery_connection as connection
 
@@ -572,6 +574,23 @@ async def test_a_port_that_is_taken(serve: Serve, transport: MemoryTransport) ->
             assert server.leasequery_addresses == before
             async with await Requestor.to(server) as requestor:
                 assert found(await requestor.ask(query(BULK))) == []
+
+
+async def test_a_reload_that_a_plugin_refuses_leaves_nothing_open(serve: Serve) -> None:
+    class Refusing:
+        @hookimpl
+        def dhcp_control(self, code: ControlCode) -> None:
+            if code is ControlCode.START:
+                raise ValueError("not now")
+
+    port = _free_port()
+    async with serve(config=config()) as server:
+        before = server.leasequery_addresses
+        with pytest.raises(ConfigError, match="not now"):
+            await server.reload(config(port=port), [Refusing()])
+        assert server.leasequery_addresses == before
+        with socket.socket() as sock:
+            sock.bind((LOCAL, port))
 
 
 # ── TLS ──
