@@ -53,7 +53,7 @@ def describe(packet: Packet) -> list[tuple[str, str]]:
 
 
 def message_name(packet: Packet) -> str:
-    """``DISCOVER``, ``OFFER``...; ``type 13`` for one that RFC 2132 doesn't know, ``BOOTP request`` without a type."""
+    """``DISCOVER``, ``OFFER``...; ``type 77`` for one that no RFC knows, ``BOOTP request`` without a type."""
     kind = packet.message_type
     if kind is None:
         return "BOOTP reply" if packet.op == Op.BOOTREPLY else "BOOTP request"

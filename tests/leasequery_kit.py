@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import struct
 from collections.abc import Iterable
@@ -92,9 +93,18 @@ class Requestor:
         self.reader, self.writer = reader, writer
 
     @classmethod
-    async def to(cls, server: DhcpServer, source: str = LOCAL) -> Requestor:
-        host, port = server.leasequery_addresses[0]
-        return cls(*await asyncio.open_connection(host, port, local_addr=(source, 0)))
+    async def to(cls, server: DhcpServer, source: str = LOCAL, *, reads: bool = True) -> Requestor:
+        """Connect; where it is not to read, the system takes little in its place."""
+        sock = socket.socket()
+        sock.setblocking(False)
+        if not reads:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.bind((source, 0))
+        await asyncio.get_running_loop().sock_connect(sock, server.leasequery_addresses[0])
+        requestor = cls(*await asyncio.open_connection(sock=sock))
+        if not reads:
+            requestor.writer.transport.pause_reading()
+        return requestor
 
     async def __aenter__(self) -> Requestor:
         return self

@@ -97,7 +97,7 @@ def test_describe_an_option(option: str, value: Any, shown: str) -> None:
 def test_message_names() -> None:
     assert message_name(Packet()) == "BOOTP request"
     assert message_name(Packet(op=2)) == "BOOTP reply"
-    assert message_name(Packet(options={53: 13})) == "type 13"
+    assert message_name(Packet(options={53: 77})) == "type 77"
 
 
 @pytest.mark.parametrize(

@@ -311,7 +311,7 @@ def test_is_true_and_says_what_it_is() -> None:
         "<Packet DISCOVER xid=00000007 chaddr=02:00:00:00:00:01"
         " Options(message-type=<MessageType.DISCOVER: 1>, host-name='pc')>"
     )
-    assert repr(Packet(message(b"\x35\1\x0d\xff"))).startswith("<Packet type 13 xid=")
+    assert repr(Packet(message(b"\x35\1\x4d\xff"))).startswith("<Packet type 77 xid=")
     assert repr(Packet(message())) == "<Packet BOOTP xid=00000007 chaddr=02:00:00:00:00:01 Options()>"
 
 
@@ -319,7 +319,7 @@ def test_is_true_and_says_what_it_is() -> None:
     ("option", "expected"),
     [
         *((bytes((53, 1, each)), each) for each in MessageType),
-        (b"\x35\1\x0d", 13),
+        (b"\x35\1\x4d", 77),
         (b"\x35\1\x00", 0),
         (b"\x35\0", None),
         (b"\x35\2\1\1", None),
