@@ -323,9 +323,7 @@ class Addresses:
         held = [] if subnet is None else self.held_on_link(lease.client, subnet)
         second = int(now)
         ended = [
-            self.end(
-                each._replace(expires=min(each.expires, second), last_transaction=second), LeaseState.RELEASED
-            )
+            self.end(each._replace(expires=min(each.expires, second)), LeaseState.RELEASED)
             for each in held
             if each.address != lease.address
         ]

@@ -76,9 +76,7 @@ class Lease(NamedTuple):
     @property
     def state_began(self) -> int:
         """Since when it is in its state, in seconds since 1970."""
-        if self.state in (_ACTIVE, _DECLINED):
-            return self.starts
-        return self.last_transaction if self.state == _RELEASED and self.last_transaction else self.expires
+        return self.starts if self.state in (_ACTIVE, _DECLINED) else self.expires
 
     @property
     def changed(self) -> int:

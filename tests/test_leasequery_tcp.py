@@ -152,7 +152,8 @@ async def test_a_client_that_moved_gave_its_address_back(serve: Serve, transport
     async with serve(config=config()) as server, await Requestor.to(server) as requestor:
         await lease(transport, 1)
         clock.now += 50
-        server.engine.addresses.enter(server.leases.get(FIRST)._replace(address=NEXT, last_transaction=int(clock.now)))
+        moved = server.leases.get(FIRST)._replace(address=NEXT, last_transaction=int(clock.now))
+        server.engine.addresses.enter(moved, clock.now)
         clock.now += 5
         old = (await requestor.ask(query(BULK, address=FIRST)))[0]
         assert (old.kind, old.state, old.number(153)) == (UNASSIGNED, 4, 5)
