@@ -7,9 +7,9 @@ ONCE   ?=
 SHELL  := /bin/bash
 # Below the server: what has no input and output, and every branch of it a test.
 CORE   := constants errors wording codecs dnsnames fqdn records definitions formats locations spaces registry options packet parameters \
-          leases expression_syntax expression_printing expressions classes filters reservations requestors subnets explanation exchange serveroptions \
+          leases nonces expression_syntax expression_printing expressions classes filters reservations requestors subnets explanation exchange serveroptions \
           verdicts policies hookspecs serverspecs implementations hooktable registration shadows hooks relays virtual leaseindex freemap usage addresses placement \
-          replies leasequery rules engine
+          forcerenew replies leasequery rules engine
 comma  := ,
 space  := $(subst ,, )
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -49,7 +49,7 @@ from aiodhcp.server import DhcpServer
 from aiodhcp.stores import Store
 from aiodhcp.stores.memory import MemoryStore
 from aiodhcp.stores.sqlite import SqliteStore
-from aiodhcp.subnets import Bootp, Class, Config, Probe, Reservation, Subnet, Unrelayed
+from aiodhcp.subnets import Bootp, Class, Config, ForceRenew, Probe, Reservation, Subnet, Unrelayed
 from aiodhcp.transports import Transport
 
 __all__ = ["Settings", "default_store_path", "load_config", "parse_duration", "parse_seconds"]
@@ -238,6 +238,7 @@ class Settings(OptionTables, ParametersTable):
     agent_options_without_relay: Unrelayed = Field(
         "ignore", description="what becomes of option 82 from a client itself"
     )
+    force_renew: ForceRenew = Field("nonce", description="which clients can be told to renew their leases now")
     plugins: list[PluginTable] = Field(default_factory=list, description="in the order of calling")
     max_in_flight: int = Field(4096, ge=1, description="packets that may wait; more are dropped")
     wait_timeout: Duration = Field(10, description="how long one may wait behind others of its client")
@@ -277,6 +278,7 @@ class Settings(OptionTables, ParametersTable):
             stash_agent_options=self.stash_agent_options,
             agent_options_without_relay=self.agent_options_without_relay,
             leasequery=None if self.leasequery is None else self.leasequery.leasequery(self.directory),
+            force_renew=self.force_renew,
         )
 
     @model_validator(mode="after")

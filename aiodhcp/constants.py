@@ -58,7 +58,9 @@ class Op(IntEnum):
 
 
 class MessageType(IntEnum):
-    """Option 53 (RFC 2132 §9.6; 10 to 13 RFC 4388 §6.1, 14 and 15 RFC 6926 §6.2.1, 16 to 18 RFC 7724 §6.2)."""
+    """Option 53 (RFC 2132 §9.6; 9 RFC 3203 §4, 10 to 13 RFC 4388 §6.1, 14 and 15 RFC 6926 §6.2.1, 16 to 18 RFC 7724
+    §6.2).
+    """
 
     DISCOVER = 1
     OFFER = 2
@@ -68,6 +70,7 @@ class MessageType(IntEnum):
     NAK = 6
     RELEASE = 7
     INFORM = 8
+    FORCERENEW = 9
     LEASEQUERY = 10
     LEASEUNASSIGNED = 11
     LEASEUNKNOWN = 12

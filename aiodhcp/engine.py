@@ -14,10 +14,12 @@ from typing import Final
 from aiodhcp.addresses import Addresses
 from aiodhcp.constants import BOOTP_MINIMUM_LENGTH, MAXIMUM_LENGTH, DropReason, MessageType, Op
 from aiodhcp.errors import DecodeError, Dropped
-from aiodhcp.exchange import Datagram, Exchange, Interface
+from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
+from aiodhcp.forcerenew import force_renew
 from aiodhcp.hooks import Hooks
 from aiodhcp.leasequery import LeaseAnswers
 from aiodhcp.leases import Lease, LeaseState
+from aiodhcp.nonces import Nonces
 from aiodhcp.packet import FIXED_FIELDS, MESSAGE_TYPE, Packet, scan_options
 from aiodhcp.placement import Placement
 from aiodhcp.replies import CLIENT_ID, Replies
@@ -71,6 +73,7 @@ class Engine:
         """Whether exchanges note what each hook said."""
         if predecessor is None:
             self.addresses = Addresses(config, leases)
+            self.nonces = Nonces()
             self.received: Counter[int] = Counter()
             """Messages by type; 0 for those that have none."""
             self.sent: Counter[int] = Counter()
@@ -81,6 +84,7 @@ class Engine:
         else:
             self.addresses = predecessor.addresses
             self.addresses.adopt(config)
+            self.nonces = predecessor.nonces
             self.tracing = predecessor.tracing
             self.received, self.sent = predecessor.received, predecessor.sent
             self.dropped, self._vetoed = predecessor.dropped, predecessor._vetoed
@@ -92,6 +96,7 @@ class Engine:
             self._placement,
             self.addresses,
             self.replies,
+            self.nonces,
             self._delete_client,
             self._select_address if hooks.select_address else None,
             self._select_lease_time if hooks.select_lease_time else None,
@@ -240,6 +245,10 @@ class Engine:
             return None, None
         waiting = self.hooks.delete_client(lease) if lease.state == LeaseState.ACTIVE else None
         return self.addresses.delete(lease, now), waiting
+
+    def force_renew(self, address: int, now: float) -> Answer | str:
+        """A FORCERENEW (RFC 3203) for the client that has an address; or why it can't be told to renew, in words."""
+        return force_renew(self.leases.get(address), self._placement, self.nonces, now)
 
     def has_lapsed(self, exchange: Exchange) -> bool:
         """Whether the address that was to be offered is not the client's to take any more: while the network was asked

@@ -131,6 +131,7 @@ class Exchange:
         hostname: what the client is called from now on; empty where nothing is made of what it says.
         fqdn: option 81 of the reply; empty without.
         left_out: codes of the options that the reply has no room for.
+        force_renew: option 145 or 90 of the reply as it is sent (RFC 6704); empty for neither.
         problem, problem_address: what ``dhcp_address_del`` is told.
         kind: what ``dhcp_address_offer`` is told.
         reason, why: why it was dropped, as a code and in words; None and empty when it was not. A packet that a
@@ -166,6 +167,7 @@ class Exchange:
         "engine",
         "finished",
         "flags",
+        "force_renew",
         "fqdn",
         "giaddr",
         "hostname",
@@ -228,7 +230,7 @@ class Exchange:
         self.lease_after: Lease | None = None
         self.changes: list[Lease] | None = None
         self.reply_type = self.yiaddr = self.lease_time = 0
-        self.reply_data = self.fqdn = b""
+        self.reply_data = self.fqdn = self.force_renew = b""
         self.hostname = ""
         self.left_out: tuple[int, ...] = ()
         self.problem: AddressProblem | None = None

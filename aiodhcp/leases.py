@@ -51,6 +51,7 @@ class Lease(NamedTuple):
         counted: under what it counts for the limits of classes while it is active: keys with commas between, or None.
         relay_agent: option 82 of the last packet that came through a relay agent; None without.
         last_transaction: when the client was last heard of it, in seconds since 1970; 0 where that isn't known.
+        nonce: the 16 octets by which the client knows a FORCERENEW of its server (RFC 6704); None without.
     """
 
     address: int
@@ -64,6 +65,7 @@ class Lease(NamedTuple):
     counted: str | None = None
     relay_agent: bytes | None = None
     last_transaction: int = 0
+    nonce: bytes | None = None
 
     def holds(self, now: float) -> bool:
         """Whether the client may use the address at ``now``."""

@@ -11,10 +11,11 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from aiodhcp.addresses import Addresses
-from aiodhcp.constants import BROADCAST_ADDRESS, DropReason, MessageType
+from aiodhcp.constants import BROADCAST_ADDRESS, CLIENT_PORT, DropReason, MessageType
 from aiodhcp.errors import Dropped
 from aiodhcp.exchange import RELAY_AGENT_INFORMATION, Datagram, Exchange, Interface
-from aiodhcp.relays import NOWHERE, SERVER_ID_OVERRIDE, SUBNET_SELECTION, selection
+from aiodhcp.leases import Lease
+from aiodhcp.relays import NOWHERE, SERVER_ID_OVERRIDE, SUBNET_SELECTION, selection, sub_options
 from aiodhcp.reservations import Reservation, Reservations
 from aiodhcp.subnets import Config, Subnet
 from aiodhcp.virtual import GLOBAL, in_words, selected
@@ -313,6 +314,26 @@ class Placement:
                 raise Dropped(DropReason.GEN_FAILURE, f"no server identifier: {interface.name} has no address")
             self._server_ids[key] = found
         return found
+
+    def way_to(self, lease: Lease) -> tuple[Datagram, int]:
+        """How a client is reached that has not asked: as if this had come from it, and the server identifier.
+
+        Raises:
+            Dropped: it is in no subnet, or there is no interface with an address.
+        """
+        subnet = self.config.subnet_of(lease.address)
+        if subnet is None:
+            raise Dropped(DropReason.NO_SUBNETS, "it is in no subnet")
+        interfaces = sorted(
+            (each for each in self._local if each.addresses), key=lambda each: subnet not in self._local[each]
+        )
+        if not interfaces:
+            raise Dropped(DropReason.GEN_FAILURE, "there is no interface with an address")
+        datagram = Datagram(b"", interfaces[0], lease.address, CLIENT_PORT)
+        override = sub_options(lease.relay_agent or b"").get(SERVER_ID_OVERRIDE, b"")
+        if len(override) == 4 and any(override):
+            return datagram, int.from_bytes(override)
+        return datagram, self.config.server_id or self._own_address(datagram, subnet)
 
     def is_for_us(self, exchange: Exchange) -> bool:
         chosen = address_option(exchange, SERVER_ID)

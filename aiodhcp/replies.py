@@ -140,9 +140,9 @@ class Replies:
         if self._virtual:
             relayed, virtual = echoed(exchange)
         if kind == BOOTP_REPLY:
-            echo = _echo(received, fqdn, virtual, relayed, room - BOOTP_LEAST_ROOM, room - BOOTP_LEAST_ROOM)
+            echo = _echo(received, fqdn, virtual, relayed, room - BOOTP_LEAST_ROOM, room - BOOTP_LEAST_ROOM, b"")
         else:
-            echo = _echo(received, fqdn, virtual, relayed, room - ESSENTIAL, room - LEAST_ROOM)
+            echo = _echo(received, fqdn, virtual, relayed, room - ESSENTIAL, room - LEAST_ROOM, exchange.force_renew)
         if kind == _NAK:
             plan = Plan(0, _names("", ""), _nak(exchange, room - len(echo)))
         else:
@@ -307,11 +307,18 @@ def renewal_times(parameters: Parameters, seconds: int) -> tuple[int, ...]:
 
 
 def _echo(
-    received: dict[int, bytes], fqdn: bytes, virtual: bytes, relayed: bytes, room: int, room_with_relayed: int
+    received: dict[int, bytes],
+    fqdn: bytes,
+    virtual: bytes,
+    relayed: bytes,
+    room: int,
+    room_with_relayed: int,
+    force_renew: bytes,
 ) -> bytes:
     """What answers the client's own: what it is called (RFC 4702), and, as they came, the client identifier (RFC 6842
-    §3), the subnet selection (RFC 3011 §2), the virtual network (RFC 6607 §7), then, last, what the relay agent says
-    (RFC 3046 §2.2). What has no room is left out, whole: first what it is called, and then the last first.
+    §3), the subnet selection (RFC 3011 §2), the virtual network (RFC 6607 §7), then what the client is told of
+    FORCERENEW (RFC 6704), and, last, what the relay agent says (RFC 3046 §2.2). No plan has these. What has no room is
+    left out, whole: first what it is called, then what it is told of FORCERENEW, and then the last first.
     """
     client_id = received.get(CLIENT_ID, b"")
     if client_id:
@@ -323,6 +330,8 @@ def _echo(
         echo += option_bytes(VSS_OPTION, virtual)
     if relayed:
         relayed = option_bytes(RELAY_AGENT_INFORMATION, relayed)
+    if force_renew and len(echo) + len(force_renew) + len(relayed) <= room_with_relayed:
+        echo += force_renew
     if fqdn:
         fqdn = option_bytes(CLIENT_FQDN, fqdn)
         if len(fqdn) + len(echo) + len(relayed) <= room_with_relayed:

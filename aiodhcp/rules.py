@@ -25,6 +25,7 @@ from aiodhcp.exchange import RELAY_AGENT_INFORMATION, Exchange
 from aiodhcp.fqdn import CLIENT_FQDN, NOTHING_SAID_OF_NAMES, negotiate
 from aiodhcp.leasequery import LeaseAnswers
 from aiodhcp.leases import NEVER, Lease, LeaseState
+from aiodhcp.nonces import FORCERENEW_NONCE_CAPABLE, Nonces
 from aiodhcp.parameters import Parameters
 from aiodhcp.placement import Placement, address_option, dotted
 from aiodhcp.relays import selection
@@ -56,6 +57,7 @@ class Rules:
         placement: finds subnet, reservation and classes of a client.
         addresses: what is known of every address.
         replies: what a client is told.
+        nonces: by what clients know a FORCERENEW.
         delete_client: called before an active lease is taken from its client.
         select_address: called with the address that a client without one is about to get; the one it gets. None if
             nobody cares.
@@ -69,6 +71,7 @@ class Rules:
         placement: Placement,
         addresses: Addresses,
         replies: Replies,
+        nonces: Nonces,
         delete_client: Callable[[Exchange, Lease], None],
         select_address: Callable[[Exchange, int], int] | None = None,
         select_lease_time: Callable[[Exchange], None] | None = None,
@@ -77,6 +80,7 @@ class Rules:
         self.addresses = addresses
         self.leases = addresses.leases
         self.replies = replies
+        self._nonces = nonces
         self._delete_client = delete_client
         self._select_address = select_address
         self._select_lease_time = select_lease_time
@@ -168,6 +172,8 @@ class Rules:
         self._grant(exchange, subnet, address)
         if doubtful:
             exchange.probe = address
+        if FORCERENEW_NONCE_CAPABLE in exchange.received:
+            self._nonces.offer(exchange)
         exchange.reply_type = _OFFER
 
     def _choose_address(self, exchange: Exchange, subnet: Subnet, requested: int = 0) -> int:
@@ -496,6 +502,9 @@ class Rules:
             self._counted(exchange, known if renewal else None) if self._limited else None,
             self._stash(exchange) if relayed else None,
             now,
+            self._nonces.give(exchange, address, known if renewal else None)
+            if FORCERENEW_NONCE_CAPABLE in exchange.received or (known is not None and known.nonce)
+            else None,
         )
         for elsewhere in self._elsewhere(exchange, subnet):
             self._delete_client(exchange, elsewhere)
@@ -526,5 +535,6 @@ def refuse(exchange: Exchange, address: int, why: str) -> None:
     """Answer with a NAK (RFC 2131 §4.3.2)."""
     exchange.reply_type = MessageType.NAK
     exchange.yiaddr = exchange.lease_time = 0
+    exchange.force_renew = b""
     exchange.why = why
     exchange.problem, exchange.problem_address = AddressProblem.NACKED, address

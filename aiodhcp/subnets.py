@@ -24,6 +24,7 @@ __all__ = ["Class", "Config", "Pool", "Reservation", "Subnet"]
 Probe = Literal["off", "auto", "arp", "icmp"]
 Bootp = Literal["no", "reserved", "dynamic"]
 Unrelayed = Literal["ignore", "trust", "drop"]
+ForceRenew = Literal["nonce", "unauthenticated", "off"]
 
 
 def _set(instance: object, name: str, value: object) -> None:
@@ -298,6 +299,8 @@ class Config:
             §2.1): "ignore" it and give it back, "trust" it, as switches set it that are no relay agents otherwise, or
             "drop" the packet.
         leasequery: who may ask whose an address is; None for nobody.
+        force_renew: who can be told to renew (RFC 3203): "nonce" for clients that know the server by a nonce
+            (RFC 6704), "unauthenticated" for all others, too, or "off" for nobody.
 
     Raises:
         ValueError: subnets overlap, a class is named twice, or one that is asked for does not exist.
@@ -321,6 +324,7 @@ class Config:
     stash_agent_options: bool = True
     agent_options_without_relay: Unrelayed = "ignore"
     leasequery: Leasequery | None = None
+    force_renew: ForceRenew = "nonce"
     _sorted: Sequence[Subnet] = field(init=False, default=())
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
@@ -345,6 +349,7 @@ class Config:
             stash_agent_options: bool = True,
             agent_options_without_relay: Unrelayed = "ignore",
             leasequery: Leasequery | None = None,
+            force_renew: ForceRenew = "nonce",
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -361,6 +366,8 @@ class Config:
             raise ValueError(f"bootp: expected 'no', 'reserved' or 'dynamic', got {self.bootp!r}")
         if (unrelayed := self.agent_options_without_relay) not in ("ignore", "trust", "drop"):
             raise ValueError(f"agent_options_without_relay: expected 'ignore', 'trust' or 'drop', got {unrelayed!r}")
+        if self.force_renew not in ("nonce", "unauthenticated", "off"):
+            raise ValueError(f"force_renew: expected 'nonce', 'unauthenticated' or 'off', got {self.force_renew!r}")
         ordered = sorted(self.subnets, key=lambda subnet: subnet.first)
         for one, two in pairwise(ordered):
             if two.first <= one.last:

@@ -6,6 +6,7 @@ callouts, which may rely on that they were.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,6 +103,7 @@ async def _what_if(settings: Settings, client: Client, plugins: Sequence[Plugin]
     leases, supposed = _leases(settings)
     engine = Engine(config, hooks, leases)
     engine.tracing = True
+    engine.nonces.seed = os.urandom(32)
     interfaces = _interfaces(settings, config, client.relay)
     served = _chosen(interfaces, settings, client)
     engine.serve(interfaces)

@@ -33,6 +33,7 @@ CODES: list[tuple[type[IntEnum], dict[str, int]]] = [
             "NAK": 6,
             "RELEASE": 7,
             "INFORM": 8,
+            "FORCERENEW": 9,
             "LEASEQUERY": 10,
             "LEASEUNASSIGNED": 11,
             "LEASEUNKNOWN": 12,

@@ -66,6 +66,7 @@ def test_selecting_what_was_offered(client, engine, clock):
         "pc-17",
         *(None,) * 2,
         clock(),
+        None,
     )
     assert lease == known
     assert client.exchange.changes == [lease]

@@ -36,6 +36,7 @@ def leases(count: int, first: int = 0) -> list[Lease]:
 STRANGE = (
     Lease(0, b"\x00", 0, b"", LeaseState.ACTIVE, 0, 0, None),
     Lease(1, b"\xff" * 255, 32, bytes(range(16)), LeaseState.ACTIVE, 1, NEVER, ""),
+    Lease(2, b"\x01\x02", 1, b"\x02", LeaseState.ACTIVE, 0, 9, None, "line=7", b"\1\4eth7", b"\0" + bytes(range(15))),
     Lease(0x7FFFFFFF, b"\x01", 255, b"\0", LeaseState.RELEASED, 0, 2**31, "größer-λ-机-🖧"),
     Lease(0x80000000, b"\x01\x02", 1, b"\0" * 16, LeaseState.EXPIRED, 2**32, 2**33, "a\0b'; DROP TABLE lease; --"),
     Lease(0xFFFFFFFF, b"\x00\x80\xff", 1, b"\x80", LeaseState.DECLINED, 5, 6, "\ufffd" * 255),
@@ -334,7 +335,7 @@ async def test_a_newer_schema(path: Path) -> None:
 
 async def test_an_unknown_state(path: Path) -> None:
     await load_and_close(path)
-    execute(path, "INSERT INTO lease VALUES (167772161, x'01', 1, x'02', 9, 0, 0, NULL, NULL, NULL, 0)")
+    execute(path, "INSERT INTO lease VALUES (167772161, x'01', 1, x'02', 9, 0, 0, NULL, NULL, NULL, 0, NULL)")
     said = await refusal(path)
     assert said == f"{path}: is damaged: a lease has state 9, which doesn't exist"
     with pytest.raises(StoreError, match="a lease has state 9"):
@@ -343,7 +344,7 @@ async def test_an_unknown_state(path: Path) -> None:
 
 async def test_a_host_name_that_is_no_text(path: Path) -> None:
     await load_and_close(path)
-    execute(path, "INSERT INTO lease VALUES (1, x'01', 1, x'02', 1, 0, 0, CAST(x'ff' AS TEXT), NULL, NULL, 0)")
+    execute(path, "INSERT INTO lease VALUES (1, x'01', 1, x'02', 1, 0, 0, CAST(x'ff' AS TEXT), NULL, NULL, 0, NULL)")
     assert f"{path}: is damaged or can't be read" in await refusal(path)
 
 
@@ -414,6 +415,13 @@ async def test_what_a_lease_is_counted_under_is_kept(store: SqliteStore, path: P
 async def test_what_a_relay_agent_said_is_kept(store: SqliteStore, path: Path) -> None:
     await store.load()
     lease = Lease(167772161, b"\1", 1, b"\2", LeaseState.ACTIVE, 0, 0, None, None, b"\1\4eth7")
+    await store.commit([lease])
+    assert read_leases(path) == [lease]
+
+
+async def test_the_nonce_of_a_client_is_kept(store: SqliteStore, path: Path) -> None:
+    await store.load()
+    lease = Lease(167772161, b"\1", 1, b"\2", LeaseState.ACTIVE, 0, 0, nonce=bytes(range(16)))
     await store.commit([lease])
     assert read_leases(path) == [lease]
 

@@ -59,6 +59,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     "ALTER TABLE lease ADD COLUMN relay_agent BLOB;",
     # When the client was last heard of it, in seconds since 1970.
     "ALTER TABLE lease ADD COLUMN last_transaction INTEGER NOT NULL DEFAULT 0;",
+    # By what the client knows a FORCERENEW of its server.
+    "ALTER TABLE lease ADD COLUMN nonce BLOB;",
 )
 """One script for each version of the schema, from the one before; ``PRAGMA user_version`` counts them."""
 
