@@ -26,6 +26,7 @@ from aiodhcp.parameters import Parameters
 from aiodhcp.policies import Policy, hookimpl
 from aiodhcp.records import codec_of
 from aiodhcp.registration import Plugin
+from aiodhcp.renewals import ForcedRenewals
 from aiodhcp.requestors import Leasequery
 from aiodhcp.server import DhcpServer, Health
 from aiodhcp.serveroptions import ServerOptions
@@ -66,6 +67,7 @@ __all__ = [
     "Exchange",
     "Fact",
     "Filters",
+    "ForcedRenewals",
     "Fqdn",
     "Health",
     "HookMetrics",

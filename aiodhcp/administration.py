@@ -30,7 +30,18 @@ from aiodhcp.plugins import available_plugins
 from aiodhcp.stores.sqlite import read_leases
 from aiodhcp.whatif import Client, hardware_octets, option_octets, what_if
 
-__all__ = ["COMMANDS", "DEFAULT_CONFIG", "ConfigArgument", "config_file", "fail", "load_settings"]
+__all__ = [
+    "COMMANDS",
+    "DEFAULT_CONFIG",
+    "ConfigArgument",
+    "ControlOption",
+    "JsonOption",
+    "ask_server",
+    "columns",
+    "config_file",
+    "fail",
+    "load_settings",
+]
 
 DEFAULT_CONFIG: Final = Path("/etc/aiodhcp/aiodhcp.toml")
 NOTES_SHOWN: Final = 10
@@ -90,7 +101,12 @@ def _socket(config: Path | None, control: Path | None) -> Path:
     return path
 
 
-def _ask(config: Path | None, control: Path | None, command: str, **arguments: str) -> Any:
+def ask_server(config: Path | None, control: Path | None, command: str, **arguments: str) -> Any:
+    """Ask the server of a configuration, or at a control socket; its answer.
+
+    Raises:
+        typer.Exit: it does not run, or refuses.
+    """
     path = _socket(config, control)
     return _run(ask(path, command, **arguments))
 
@@ -115,7 +131,7 @@ def delete(
         IPv4Address(address)
     except ValueError:
         fail(f"expected an address like 192.168.50.100, got {address!r}", 2)
-    lease = _ask(config, control, "delete", address=address)
+    lease = ask_server(config, control, "delete", address=address)
     if lease is None:
         fail(f"aiodhcp: there is no lease of {address}")
     whose = lease["hardware_address"] or lease["client"]
@@ -139,13 +155,13 @@ def declined(
     if clear and clear_all:
         fail("--clear and --clear-all don't go together", 2)
     if clear or clear_all:
-        cleared = _ask(config, control, "declined", clear=clear or "all")
+        cleared = ask_server(config, control, "declined", clear=clear or "all")
         if clear and not cleared:
             fail(f"aiodhcp: {clear} is not declined")
         if as_json:
             print(json.dumps(cleared))
         else:
-            _columns(("cleared", each["address"]) for each in cleared)
+            columns(("cleared", each["address"]) for each in cleared)
         return
     found = _declined(config, control)
     if as_json:
@@ -185,17 +201,17 @@ def _declined(config: Path | None, control: Path | None) -> list[dict[str, Any]]
 
 def reload(config: ConfigArgument = None, control: ControlOption = None) -> None:
     """Let the server read its configuration file and its plugins again. No packet is lost."""
-    print(_ask(config, control, "reload"))
+    print(ask_server(config, control, "reload"))
 
 
 def pause(config: ConfigArgument = None, control: ControlOption = None) -> None:
     """Let the server drop every packet, until it is resumed."""
-    print(_ask(config, control, "pause")["status"])
+    print(ask_server(config, control, "pause")["status"])
 
 
 def resume(config: ConfigArgument = None, control: ControlOption = None) -> None:
     """Let a paused server serve again."""
-    print(_ask(config, control, "resume")["status"])
+    print(ask_server(config, control, "resume")["status"])
 
 
 # ── to ask how it is ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,7 +219,7 @@ def resume(config: ConfigArgument = None, control: ControlOption = None) -> None
 
 def status(config: ConfigArgument = None, control: ControlOption = None, as_json: JsonOption = False) -> None:
     """Show how the server is, and what it has counted. The exit status is 1 unless all is well."""
-    stats = _ask(config, control, "stats")
+    stats = ask_server(config, control, "stats")
     health = stats["health"]
     if as_json:
         print(json.dumps(stats))
@@ -211,7 +227,7 @@ def status(config: ConfigArgument = None, control: ControlOption = None, as_json
         lines = [("status", health["status"]), ("why", health["why"])]
         lines += [(key, stats[key]) for key in ("leases", "received", "sent", "dropped", "vetoed")]
         lines += [("in flight", health["in_flight"]), ("uncommitted", health["uncommitted"])]
-        _columns((what, _counts(value)) for what, value in lines if value != "")
+        columns((what, _counts(value)) for what, value in lines if value != "")
         console = _console()
         for title, key in (("Subnet", "subnet"), ("Shared network", "name")):
             rows = stats[f"{title.lower().replace(' ', '_')}s"]
@@ -357,7 +373,8 @@ def _counts(value: object) -> str:
     return str(value)
 
 
-def _columns(lines: Iterable[tuple[str, str]]) -> None:
+def columns(lines: Iterable[tuple[str, str]]) -> None:
+    """Print pairs, the second ones below each other."""
     shown = [(printable(what), printable(words)) for what, words in lines]
     width = max((len(what) for what, _ in shown), default=0)
     for what, words in shown:
@@ -400,7 +417,9 @@ def explain(
     if live:
         if relay or interface or option or address or message != "discover":
             fail("--live shows what was: --relay, --interface, --option, --message and --address don't go with it", 2)
-        _explain_live(octets.hex(":"), as_json, _ask(config, control, "explain", hardware_address=octets.hex(":")))
+        _explain_live(
+            octets.hex(":"), as_json, ask_server(config, control, "explain", hardware_address=octets.hex(":"))
+        )
         return
     if control is not None:
         fail("--control goes with --live", 2)
@@ -410,7 +429,7 @@ def explain(
     if as_json:
         print(json.dumps({**explained(exchange), "facts": facts}))
     else:
-        _columns(facts)
+        columns(facts)
 
 
 def _client(
@@ -463,7 +482,7 @@ def _explain_live(mac: str, as_json: bool, exchanges: list[dict[str, Any]]) -> N
     for at, each in enumerate(exchanges):
         if at:
             print()
-        _columns([("when", _when(each["when"])), *((what, words) for what, words in each["facts"])])
+        columns([("when", _when(each["when"])), *((what, words) for what, words in each["facts"])])
 
 
 COMMANDS: Final = (hooks, explain, delete, declined, reload, pause, resume, status)

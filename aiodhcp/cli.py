@@ -45,6 +45,7 @@ from aiodhcp.errors import AiodhcpError
 from aiodhcp.leases import NEVER, Lease, LeaseState
 from aiodhcp.logs import setup
 from aiodhcp.parameters import encode_settings
+from aiodhcp.renewal_commands import force_renew
 from aiodhcp.stores.sqlite import read_leases
 
 app = typer.Typer(
@@ -409,6 +410,6 @@ def demo(once: Annotated[bool, typer.Option("--once", help="End by itself, inste
         print()
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, force_renew):
     app.command()(_command)
 app.add_typer(callout_app)

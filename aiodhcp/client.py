@@ -16,8 +16,10 @@ from typing import Any, Final
 
 from aiodhcp.client_links import InterfaceLink, RelayLink
 from aiodhcp.client_transaction import Event, Link, OnEvent, Peer, ProbeError, Transaction, opened
-from aiodhcp.constants import INFINITE, MessageType
+from aiodhcp.constants import INFINITE, MessageType, Op
 from aiodhcp.describe import describe, duration, message_name, printable
+from aiodhcp.errors import DecodeError
+from aiodhcp.nonces import AUTHENTICATION, nonce_in, verified
 from aiodhcp.options import Options
 from aiodhcp.packet import Packet
 
@@ -38,6 +40,7 @@ __all__ = [
     "obtain",
     "release",
     "renew",
+    "renew_when_told",
 ]
 
 PARAMETERS: Final[tuple[str | int, ...]] = (
@@ -91,6 +94,8 @@ class ObtainedLease:
         offer_seconds: from the first DISCOVER to the OFFER.
         ack_seconds: from the first REQUEST to the ACK.
         ignored: messages that were meant for this client and made no sense, in the latest exchange.
+        nonce: by which a FORCERENEW of the server is known (RFC 6704); None unless the client said option 145.
+        replay_detection: that of the latest message with a nonce; a FORCERENEW has to have a higher one.
     """
 
     address: IPv4Address
@@ -106,6 +111,8 @@ class ObtainedLease:
     offer_seconds: float
     ack_seconds: float
     ignored: int
+    nonce: bytes | None = None
+    replay_detection: int = 0
 
 
 async def obtain(
@@ -188,6 +195,58 @@ async def renew(
         (answer, *_), seconds = await talk.ask(request, (MessageType.ACK, MessageType.NAK), server)
     granted = _granted(answer, lease.address)
     return replace(lease, **granted, request=request, ack_seconds=seconds, ignored=talk.ignored)
+
+
+async def renew_when_told(
+    link: Link,
+    lease: ObtainedLease,
+    *,
+    timeout: float = TIMEOUT,  # noqa: ASYNC109 - of the first try, not of the call
+    retries: int = RETRIES,
+    on_event: OnEvent | None = None,
+) -> ObtainedLease:
+    """Wait until the server says FORCERENEW, then renew (RFC 3203 §2.2).
+
+    What is not signed with the nonce of the lease, or was heard before, is ignored (RFC 6704 §3.1.4). For a nonce, ask
+    for the lease with ``options={"forcerenew-nonce-capable": [1]}``.
+
+    Args:
+        timeout, retries: of the renewal. The wait has no end.
+
+    Returns:
+        the lease as it is now; ``ignored`` counts what was ignored meanwhile.
+
+    Raises:
+        ProbeError: the lease has no nonce; or as ``obtain``.
+    """
+    nonce = lease.nonce
+    if nonce is None:
+        raise ProbeError("the lease has no nonce: the client did not ask for one, or the server gives none")
+    ignored = 0
+    async with opened(link):
+        link.claim(lease.address)
+        while True:
+            received = await link.receive()
+            if received is None:
+                continue
+            data, peer = received
+            try:
+                packet = Packet(data)
+                if (packet.op, packet.message_type) != (Op.BOOTREPLY, MessageType.FORCERENEW):
+                    continue
+                if packet.chaddr != link.hardware_address:
+                    continue
+                counter = verified(data, nonce)
+                if counter <= lease.replay_detection:
+                    raise DecodeError("it was said before")
+            except DecodeError:
+                ignored += 1
+                continue
+            if on_event is not None:
+                on_event(Event("received", packet, peer, 0.0))
+            told = replace(lease, replay_detection=counter)
+            renewed = await renew(link, told, timeout=timeout, retries=retries, on_event=on_event)
+            return replace(renewed, ignored=renewed.ignored + ignored)
 
 
 async def inform(
@@ -295,7 +354,9 @@ def _granted(answer: Event, asked: IPv4Address) -> dict[str, Any]:
     seconds = said["lease-time"]
     t1, t2 = (seconds, seconds) if seconds == INFINITE else (seconds // 2, seconds * 7 // 8)
     told_t1, told_t2 = said.get("renewal-time"), said.get("rebinding-time")
+    given = nonce_in(packet.options.raw.get(AUTHENTICATION, b""))
     return {
+        **({} if given is None else {"nonce": given[0], "replay_detection": given[1]}),
         "address": IPv4Address(packet.yiaddr),
         "server": said["server-identifier"],
         "lease_time": seconds,

@@ -137,10 +137,7 @@ class InterfaceLink:
         sock = self._socket
         if sock is None:
             raise RuntimeError("this link is not open")
-        self._ciaddr = 0 if packet.message_type == MessageType.RELEASE else packet.ciaddr
-        if self._ciaddr and self._arp is None:
-            self._arp = self._packet_socket(ETH_P_ARP)
-            asyncio.get_running_loop().add_reader(self._arp, self._answer_arp, self._arp)
+        self.claim(IPv4Address(0 if packet.message_type == MessageType.RELEASE else packet.ciaddr))
         hardware = _EVERYBODY if server is None else self._stations.get(int(server), _EVERYBODY)
         destination = BROADCAST_ADDRESS if server is None or hardware == _EVERYBODY else int(server)
         frame = build_frame(
@@ -151,6 +148,13 @@ class InterfaceLink:
         except OSError as error:
             raise ProbeError(f"can't send on {self.interface}: {error.strerror}") from error
         return Peer(IPv4Address(destination), self.port, hardware)
+
+    def claim(self, address: IPv4Address) -> None:
+        """The client has an address, for which the link answers ARP from now on; 0.0.0.0 for none."""
+        self._ciaddr = int(address)
+        if self._ciaddr and self._arp is None:
+            self._arp = self._packet_socket(ETH_P_ARP)
+            asyncio.get_running_loop().add_reader(self._arp, self._answer_arp, self._arp)
 
     async def receive(self) -> tuple[bytes, Peer] | None:
         """The next message to a client and where it is from; None for what turns out to be none."""
@@ -349,6 +353,9 @@ class RelayLink:
         except OSError as error:
             raise ProbeError(f"can't send to {self._peer[0]}: {error.strerror}") from error
         return Peer(IPv4Address(self._peer[0]), self.port)
+
+    def claim(self, address: IPv4Address) -> None:
+        """A relay agent is sent to at an address of its own: nothing to do."""
 
     async def receive(self) -> tuple[bytes, Peer] | None:
         """The next datagram and where it is from; None for an error that the network reported."""

@@ -76,6 +76,9 @@ class Link(Protocol):
     async def send(self, packet: Packet, server: IPv4Address | None = None) -> Peer:
         """Send to ``server`` if it can be told apart, else to whoever listens; raises ProbeError."""
 
+    def claim(self, address: IPv4Address) -> None:
+        """The client has an address: it can be sent to."""
+
     async def receive(self) -> tuple[bytes, Peer] | None:
         """Wait for a datagram; None for something else that happened."""
 

@@ -81,6 +81,7 @@ class ControlSocket:
             "explain": self._explain,
             "delete": self._delete,
             "declined": self._declined,
+            "force-renew": self._force_renew,
             "reload": reload,
             "pause": self._pause,
             "resume": self._resume,
@@ -264,6 +265,12 @@ class ControlSocket:
         await self._server.delete_lease(declined.address)
         log.info("an administrator ended the probation of %s", declined.ip)
         return True
+
+    async def _force_renew(self, who: str) -> dict[str, Any]:
+        """Addresses, networks and hardware addresses, with spaces between."""
+        told, refused = self._server.force_renew(*who.split())
+        log.info("an administrator lets clients renew: %d are told, %d can't be", len(told), len(refused))
+        return {"told": [str(each) for each in told], "refused": refused}
 
     async def _pause(self) -> dict[str, Any]:
         await self._server.pause()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from types import TracebackType
 from typing import Final
 
@@ -28,6 +28,7 @@ from aiodhcp.leasequery_tcp import LeasequeryListener, Prepared
 from aiodhcp.leases import Lease, LeaseTable
 from aiodhcp.prober import Prober
 from aiodhcp.protocol import DhcpProtocol
+from aiodhcp.renewals import ForcedRenewals, Renewals
 from aiodhcp.reports import Reports
 from aiodhcp.runtime import HookTasks
 from aiodhcp.stores import Store
@@ -135,6 +136,7 @@ class DhcpServer:
         )
         self._leasequery = LeasequeryListener(lambda: self.engine, clock)
         self._clockwork: asyncio.Task[None] | None = None
+        self._renewals = Renewals(lambda: self.engine, self._tell, clock, lambda: self._state is _State.RUNNING)
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -154,6 +156,7 @@ class DhcpServer:
             self._traffic.engine = Engine(self.config, self.hooks, leases)
             self.engine.tracing = self._recent is not None
             self.engine.addresses.seed = os.urandom(16)
+            self.engine.nonces.seed = os.urandom(32)
             self.hooks.reset()
             await self.hooks.control(self, ControlCode.START)
             self._listens = True
@@ -209,6 +212,7 @@ class DhcpServer:
             if self._clockwork is not None:
                 self._clockwork.cancel()
                 await asyncio.wait((self._clockwork,))
+            await self._renewals.close()
             await self._traffic.quiet(self._stop_timeout)
 
     async def _tell_stop(self, hooks: Hooks, only: frozenset[str] | None = None) -> None:
@@ -317,6 +321,30 @@ class DhcpServer:
         await stored
         return lease
 
+    def force_renew(self, *who: IPv4Address | IPv4Network | str | int) -> ForcedRenewals:
+        """Let clients renew their leases now (FORCERENEW, RFC 3203), so that they get what has changed.
+
+        Each is told up to four times within a minute, until it renews, and no more than 100 a second.
+
+        Args:
+            *who: addresses; networks, for all clients that have an address in them; or hardware addresses.
+
+        Returns:
+            who is told, and why others can't be.
+
+        Raises:
+            ValueError: one is none of these.
+            RuntimeError: the server does not run, or is paused.
+            ConfigError: its transport reaches relay agents only.
+        """
+        if self._state is not _State.RUNNING:
+            raise RuntimeError(f"the server is {self._state.value}")
+        if getattr(self._transport, "answers_only", False):
+            raise ConfigError("the transport reaches relay agents only, and no client that has not asked")
+        # They may have opened a moment ago.
+        self.engine.serve(self.interfaces)
+        return self._renewals.force(who)
+
     async def __aenter__(self) -> DhcpServer:
         await self.start()
         return self
@@ -410,6 +438,15 @@ class DhcpServer:
                 self._transport.send(answers)
             except Exception:
                 log.exception("a fault of the transport, %d answers may be lost", len(answers))
+
+    def _tell(self, answers: list[Answer]) -> None:
+        """Send what answers nothing: it leaves as an answer would on its interface."""
+        self._send(
+            [
+                each._replace(request=each.request._replace(via=self._protocols.get(each.request.interface)))
+                for each in answers
+            ]
+        )
 
     def _error(self, error: Exception) -> None:
         log.warning("the network reports: %s", error)

@@ -31,10 +31,12 @@ from aiodhcp.client import (
     obtain,
     release,
     renew,
+    renew_when_told,
 )
 from aiodhcp.client_transaction import Transaction
 from aiodhcp.constants import INFINITE, MessageType
 from aiodhcp.leases import Lease
+from aiodhcp.nonces import forcerenew
 
 NETWORK = "127.0.0.0/8"
 POOL = "127.0.0.100-127.0.0.199"
@@ -72,6 +74,7 @@ class Scripted(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: Any) -> None:
         request = Packet(data)
         self.heard.append(request)
+        self.peer = addr
         for each in self.answer(request):
             self.transport.sendto(bytes(each), addr)
 
@@ -373,6 +376,76 @@ async def test_two_servers() -> None:
         }
         assert lease.server == IPv4Address("192.0.2.1")
         assert (len(one.leases), len(two.leases)) == (1, 0)
+
+
+# ── a server that lets its client renew (RFC 3203, RFC 6704) ──
+
+NONCE = bytes(range(16))
+CHADDR = bytes.fromhex(MAC.replace(":", ""))
+
+
+def signed(counter: int, nonce: bytes | None = NONCE, chaddr: bytes = CHADDR) -> bytes:
+    """A FORCERENEW."""
+    lease = Lease(0xC000020A, b"\1" + chaddr, 1, chaddr, LeaseState.ACTIVE, 0, 1 << 40, nonce=nonce)
+    return forcerenew(lease, 0xC0000201, counter.to_bytes(8, "big"))
+
+
+def with_a_nonce(request: Packet) -> list[Packet]:
+    """What a server says that gives a nonce with the lease, and none with a renewal."""
+    given = b"\3\1\0" + (7).to_bytes(8, "big") + b"\1" + NONCE
+    asked = request.options.get("forcerenew-nonce-capable") == [1] and not request.ciaddr
+    kind = "offer" if request.message_type == MessageType.DISCOVER else "ack"
+    return [reply(request, kind, authentication=given if asked and kind == "ack" else None)]
+
+
+async def test_renewing_when_told() -> None:
+    events: list[str] = []
+    async with scripted(with_a_nonce) as (server, link):
+        lease = await obtain(link, options={"forcerenew-nonce-capable": [1]})
+        assert (lease.nonce, lease.replay_detection) == (NONCE, 7)
+        waiting = asyncio.create_task(
+            renew_when_told(link, lease, on_event=lambda event: events.append(message_name(event.packet)))
+        )
+        server.transport.sendto(signed(8), server.peer)
+        renewed = await asyncio.wait_for(waiting, 5)
+        assert events == ["FORCERENEW", "REQUEST", "ACK"]
+        assert (renewed.nonce, renewed.replay_detection, renewed.ignored) == (NONCE, 8, 0)
+        assert server.heard[-1].ciaddr == int(lease.address)
+        assert server.heard[-1].options["forcerenew-nonce-capable"] == [1]
+
+
+async def test_what_lets_nobody_renew() -> None:
+    async with scripted(with_a_nonce) as (server, link):
+        lease = await obtain(link, options={"forcerenew-nonce-capable": [1]})
+        waiting = asyncio.create_task(renew_when_told(link, lease))
+        edited = bytearray(signed(9))
+        edited[12] ^= 1
+        heard = len(server.heard)
+        for data in (
+            signed(9, None),  # not signed
+            signed(9, bytes(16)),  # with another nonce
+            signed(7),  # what was said before
+            signed(0),
+            bytes(edited),
+            b"nonsense",
+            signed(9, chaddr=b"\2\0\0\0\0\x99"),  # to somebody else, and no business of ours
+            bytes(reply(server.heard[-1], "ack")),
+        ):
+            server.transport.sendto(data, server.peer)
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        assert len(server.heard) == heard
+        server.transport.sendto(signed(8), server.peer)
+        assert (await asyncio.wait_for(waiting, 5)).ignored == 6
+        assert len(server.heard) == heard + 1
+
+
+async def test_without_a_nonce_there_is_nothing_to_wait_for() -> None:
+    async with scripted(with_a_nonce) as (_, link):
+        lease = await obtain(link)
+        assert lease.nonce is None
+        with pytest.raises(ProbeError, match="the lease has no nonce"):
+            await renew_when_told(link, lease)
 
 
 # ── no answer, and answers of no use ──

@@ -51,7 +51,10 @@ class RelayTransport:
         host: as given.
         port: as given.
         not_relayed: datagrams ignored, as said above.
+        answers_only: it sends nothing to where nothing came from.
     """
+
+    answers_only = True
 
     def __init__(self, host: str, port: int = SERVER_PORT, *, addresses: Iterable[str | int] | None = None) -> None:
         try:
