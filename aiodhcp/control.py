@@ -268,7 +268,7 @@ class ControlSocket:
 
     async def _force_renew(self, who: str) -> dict[str, Any]:
         """Addresses, networks and hardware addresses, with spaces between."""
-        told, refused = self._server.force_renew(*who.split())
+        told, refused = await self._server.force_renew(*who.split())
         log.info("an administrator lets clients renew: %d are told, %d can't be", len(told), len(refused))
         return {"told": [str(each) for each in told], "refused": refused}
 

@@ -15,7 +15,7 @@ from aiodhcp.addresses import Addresses
 from aiodhcp.constants import BOOTP_MINIMUM_LENGTH, MAXIMUM_LENGTH, DropReason, MessageType, Op
 from aiodhcp.errors import DecodeError, Dropped
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
-from aiodhcp.forcerenew import force_renew
+from aiodhcp.forcerenew import force_renew, obstacle
 from aiodhcp.hooks import Hooks
 from aiodhcp.leasequery import LeaseAnswers
 from aiodhcp.leases import Lease, LeaseState
@@ -77,7 +77,7 @@ class Engine:
             self.received: Counter[int] = Counter()
             """Messages by type; 0 for those that have none."""
             self.sent: Counter[int] = Counter()
-            """Replies by type; ``BOOTP_REPLY`` for those that have none."""
+            """Replies by type, ``BOOTP_REPLY`` for those that have none; and FORCERENEW."""
             self.dropped: Counter[DropReason] = Counter()
             """Dropped packets by reason."""
             self._vetoed: Counter[str] = Counter()
@@ -246,9 +246,13 @@ class Engine:
         waiting = self.hooks.delete_client(lease) if lease.state == LeaseState.ACTIVE else None
         return self.addresses.delete(lease, now), waiting
 
-    def force_renew(self, address: int, now: float) -> Answer | str:
-        """A FORCERENEW (RFC 3203) for the client that has an address; or why it can't be told to renew, in words."""
-        return force_renew(self.leases.get(address), self._placement, self.nonces, now)
+    def no_force_renew(self, address: int, now: float) -> str:
+        """Why the client that has an address can't be told to renew, in words; empty if it can."""
+        return obstacle(self.leases.get(address), self._placement, now)
+
+    def force_renew(self, lease: Lease, now: float) -> Answer:
+        """A FORCERENEW (RFC 3203) for a client that can be told."""
+        return force_renew(lease, self._placement, self.nonces, now)
 
     def has_lapsed(self, exchange: Exchange) -> bool:
         """Whether the address that was to be offered is not the client's to take any more: while the network was asked

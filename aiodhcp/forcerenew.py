@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from aiodhcp.constants import CLIENT_PORT
-from aiodhcp.errors import Dropped
 from aiodhcp.exchange import Answer
 from aiodhcp.leases import Lease
 from aiodhcp.nonces import Nonces, forcerenew
 from aiodhcp.placement import Placement
 
-__all__ = ["force_renew"]
+__all__ = ["force_renew", "obstacle"]
 
 
-def force_renew(lease: Lease | None, placement: Placement, nonces: Nonces, now: float) -> Answer | str:
-    """A FORCERENEW as it leaves, or why the client can't be told, in words.
+def obstacle(lease: Lease | None, placement: Placement, now: float) -> str:
+    """Why a client can't be told to renew, in words; empty if it can.
 
     Args:
         lease: what is known of the client's address.
-        placement: finds the way to it.
-        nonces: counts for the replay detection.
+        placement: knows the configuration, and the ways to clients.
         now: seconds since 1970.
     """
     switch = placement.config.force_renew
@@ -31,10 +29,14 @@ def force_renew(lease: Lease | None, placement: Placement, nonces: Nonces, now: 
         return f"its lease is {'expired' if state == 'active' else state}"
     if lease.nonce is None and switch != "unauthenticated":
         return "its client has no nonce: it has not asked for one"
-    try:
-        datagram, server_id = placement.way_to(lease)
-    except Dropped as dropped:
-        return dropped.why
+    if placement.config.subnet_of(lease.address) is None:
+        return "it is in no subnet"
+    return "" if placement.has_address else "there is no interface with an address"
+
+
+def force_renew(lease: Lease, placement: Placement, nonces: Nonces, now: float) -> Answer:
+    """A FORCERENEW as it leaves, for a client that can be told."""
+    datagram, server_id = placement.way_to(lease)
     data = forcerenew(lease, server_id, nonces.replay_detection(now))
     source = server_id if server_id in datagram.interface.addresses else 0
     return Answer(data, datagram, lease.address, CLIENT_PORT, None, source)

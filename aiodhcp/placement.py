@@ -315,21 +315,22 @@ class Placement:
             self._server_ids[key] = found
         return found
 
+    @property
+    def has_address(self) -> bool:
+        """Whether there is an interface to send from."""
+        return any(each.addresses for each in self._local)
+
     def way_to(self, lease: Lease) -> tuple[Datagram, int]:
         """How a client is reached that has not asked: as if this had come from it, and the server identifier.
 
-        Raises:
-            Dropped: it is in no subnet, or there is no interface with an address.
+        Args:
+            lease: in one of the subnets, and ``has_address``.
         """
         subnet = self.config.subnet_of(lease.address)
-        if subnet is None:
-            raise Dropped(DropReason.NO_SUBNETS, "it is in no subnet")
-        interfaces = sorted(
-            (each for each in self._local if each.addresses), key=lambda each: subnet not in self._local[each]
-        )
-        if not interfaces:
-            raise Dropped(DropReason.GEN_FAILURE, "there is no interface with an address")
-        datagram = Datagram(b"", interfaces[0], lease.address, CLIENT_PORT)
+        assert subnet is not None
+        own = [each for each in self._local if each.addresses]
+        interface = next((each for each in own if subnet in self._local[each]), own[0])
+        datagram = Datagram(b"", interface, lease.address, CLIENT_PORT)
         override = sub_options(lease.relay_agent or b"").get(SERVER_ID_OVERRIDE, b"")
         if len(override) == 4 and any(override):
             return datagram, int.from_bytes(override)

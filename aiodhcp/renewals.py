@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from aiodhcp.constants import MessageType
 from aiodhcp.engine import Engine
 from aiodhcp.exchange import Answer
-from aiodhcp.leases import Lease, LeaseTable
+from aiodhcp.leases import Lease
 
 __all__ = ["ForcedRenewals", "Renewals"]
 
@@ -25,6 +25,8 @@ TURN: Final = 0.1
 """Seconds between two turns."""
 A_TURN: Final = 10
 """How many are told in one: 100 a second, and so many renewals come back."""
+A_BREATH: Final = 256
+"""How many are looked at before others have the event loop again."""
 
 
 class ForcedRenewals(NamedTuple):
@@ -78,7 +80,7 @@ class Renewals:
         self._renewed = self._ended = self._unheeded = 0
         self._task: asyncio.Task[None] | None = None
 
-    def force(self, who: Iterable[IPv4Address | IPv4Network | str | int]) -> ForcedRenewals:
+    async def force(self, who: Iterable[IPv4Address | IPv4Network | str | int]) -> ForcedRenewals:
         """Begin to tell clients.
 
         Args:
@@ -86,21 +88,56 @@ class Renewals:
 
         Raises:
             ValueError: one is none of these.
+            RuntimeError: the server was paused or stopped meanwhile.
         """
-        engine, now = self._engine(), self._clock()
         told: list[IPv4Address] = []
         refused: dict[str, str] = {}
-        for address in _addresses(engine.leases, who, now, refused):
-            lease, answer = engine.leases.get(address), engine.force_renew(address, now)
-            if isinstance(answer, str) or lease is None:
-                refused[str(IPv4Address(address))] = str(answer)
+        for at, address in enumerate(await self._addresses(who, refused)):
+            if not at % A_BREATH:
+                await asyncio.sleep(0)
+                if not self._serves():
+                    raise RuntimeError("the server has been paused or stopped")
+            engine = self._engine()
+            lease, why = engine.leases.get(address), engine.no_force_renew(address, self._clock())
+            if lease is None or why:
+                refused[str(IPv4Address(address))] = why
                 continue
             told.append(IPv4Address(address))
             self._told[address] = each = _Told(lease)
             self._enter(each, 0.0)
-        if told and self._task is None:
-            self._task = asyncio.create_task(self._run(), name="aiodhcp renewals")
+            if self._task is None:
+                self._task = asyncio.create_task(self._run(), name="aiodhcp renewals")
         return ForcedRenewals(told, refused)
+
+    async def _addresses(
+        self, who: Iterable[IPv4Address | IPv4Network | str | int], refused: dict[str, str]
+    ) -> Sequence[int]:
+        """The addresses that are meant, each once, in order; what means none is ``refused``."""
+        found: set[int] = set()
+        machines: dict[bytes, str] = {}
+        networks: list[IPv4Network] = []
+        for each in who:
+            if isinstance(each, str) and (":" in each or "-" in each):
+                machines[_octets(each)] = each
+            elif isinstance(each, IPv4Network) or (isinstance(each, str) and "/" in each):
+                networks.append(IPv4Network(each))
+            else:
+                found.add(int(IPv4Address(each)))
+        leases, now = self._engine().leases, self._clock()
+        if machines:
+            for lease in leases:
+                if lease.chaddr in machines and lease.holds(now):
+                    found.add(lease.address)
+            held = {known.chaddr for address in found if (known := leases.get(address)) is not None}
+            refused.update({text: "it has no lease" for octets, text in machines.items() if octets not in held})
+        for network in networks:
+            first, last = int(network.network_address), int(network.broadcast_address)
+            inside = [lease.address for lease in leases if first <= lease.address <= last and lease.holds(now)]
+            found.update(inside)
+            if not inside:
+                refused[str(network)] = "nobody has a lease there"
+            await asyncio.sleep(0)
+        return sorted(found)
 
     async def close(self) -> None:
         """Tell nobody any more."""
@@ -109,9 +146,9 @@ class Renewals:
             await asyncio.wait((self._task,))
             self._forget()
 
-    def _enter(self, each: _Told, seconds: float) -> None:
+    def _enter(self, each: _Told, when: float) -> None:
         self._number += 1
-        heapq.heappush(self._queue, (asyncio.get_running_loop().time() + seconds, self._number, each))
+        heapq.heappush(self._queue, (when, self._number, each))
 
     async def _run(self) -> None:
         while self._queue:
@@ -151,7 +188,7 @@ class Renewals:
                 del self._told[address]
                 continue
             answers.append(answer)
-            self._enter(each, WAITS[each.times])
+            self._enter(each, now + WAITS[each.times])
             each.times += 1
         if answers:
             engine.sent[MessageType.FORCERENEW] += len(answers)
@@ -166,8 +203,7 @@ class Renewals:
             else:
                 self._ended += 1
             return None
-        answer = engine.force_renew(lease.address, self._clock())
-        if isinstance(answer, str):
+        if engine.no_force_renew(lease.address, self._clock()):
             # It ends in this moment, or the configuration is another one now.
             self._ended += 1
             return None
@@ -176,34 +212,19 @@ class Renewals:
             if lease.nonce:
                 engine.nonces.unheeded.add(lease.address)
             return None
-        return answer
+        return engine.force_renew(lease, self._clock())
 
 
-def _addresses(
-    leases: LeaseTable,
-    who: Iterable[IPv4Address | IPv4Network | str | int],
-    now: float,
-    refused: dict[str, str],
-) -> Iterable[int]:
-    """The addresses that are meant, each once, in order; what means none is ``refused``."""
-    found: set[int] = set()
-    for each in who:
-        if isinstance(each, str) and (":" in each or "-" in each):
-            try:
-                octets = bytes.fromhex(each.replace(":", "").replace("-", ""))
-            except ValueError:
-                octets = b""
-            if not octets:
-                raise ValueError(f"expected an address, a network or a hardware address, got {each!r}")
-            held = [lease.address for lease in leases if lease.chaddr == octets and lease.holds(now)]
-        elif isinstance(each, IPv4Network) or (isinstance(each, str) and "/" in each):
-            network = IPv4Network(each)
-            first, last = int(network.network_address), int(network.broadcast_address)
-            held = [lease.address for lease in leases if first <= lease.address <= last and lease.holds(now)]
-        else:
-            found.add(int(IPv4Address(each)))
-            continue
-        if not held:
-            refused[str(each)] = "nobody has a lease there" if "/" in str(each) else "it has no lease"
-        found.update(held)
-    return sorted(found)
+def _octets(text: str) -> bytes:
+    """A hardware address.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        octets = bytes.fromhex(text.replace(":", "").replace("-", ""))
+    except ValueError:
+        octets = b""
+    if not octets:
+        raise ValueError(f"expected an address, a network or a hardware address, got {text!r}")
+    return octets

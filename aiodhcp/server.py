@@ -321,7 +321,7 @@ class DhcpServer:
         await stored
         return lease
 
-    def force_renew(self, *who: IPv4Address | IPv4Network | str | int) -> ForcedRenewals:
+    async def force_renew(self, *who: IPv4Address | IPv4Network | str | int) -> ForcedRenewals:
         """Let clients renew their leases now (FORCERENEW, RFC 3203), so that they get what has changed.
 
         Each is told up to four times within a minute, until it renews, and no more than 100 a second.
@@ -330,7 +330,7 @@ class DhcpServer:
             *who: addresses; networks, for all clients that have an address in them; or hardware addresses.
 
         Returns:
-            who is told, and why others can't be.
+            at once, who is told, and why others can't be.
 
         Raises:
             ValueError: one is none of these.
@@ -343,7 +343,7 @@ class DhcpServer:
             raise ConfigError("the transport reaches relay agents only, and no client that has not asked")
         # They may have opened a moment ago.
         self.engine.serve(self.interfaces)
-        return self._renewals.force(who)
+        return await self._renewals.force(who)
 
     async def __aenter__(self) -> DhcpServer:
         await self.start()

@@ -107,14 +107,18 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ── without a server ──
 
 
-@pytest.mark.parametrize("command", ["hooks", "explain", "delete", "declined", "reload", "pause", "resume", "status"])
+@pytest.mark.parametrize(
+    "command", ["hooks", "explain", "delete", "declined", "force-renew", "reload", "pause", "resume", "status"]
+)
 def test_help(command: str) -> None:
     result = aiodhcp(command, "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.output
 
 
-@pytest.mark.parametrize("arguments", [("delete", "192.0.2.1"), ("reload",), ("pause",), ("resume",), ("status",)])
+@pytest.mark.parametrize(
+    "arguments", [("delete", "192.0.2.1"), ("force-renew", "--all"), ("reload",), ("pause",), ("resume",), ("status",)]
+)
 def test_where_no_server_runs(file: Path, arguments: tuple[str, ...]) -> None:
     result = aiodhcp(*arguments, file)
     assert result.output == f"aiodhcp: no server runs: nobody listens on the control socket {file.parent}/leases.sock\n"

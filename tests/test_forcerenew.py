@@ -42,9 +42,10 @@ def given(ack: Packet | None) -> bytes | None:
 
 
 def told(engine: Engine, client: Client) -> Answer:
-    answer = engine.force_renew(client.address, client.clock())
-    assert isinstance(answer, Answer), answer
-    return answer
+    assert engine.no_force_renew(client.address, client.clock()) == ""
+    lease = engine.leases.get(client.address)
+    assert lease is not None
+    return engine.force_renew(lease, client.clock())
 
 
 # ── who is given a nonce ──
@@ -316,18 +317,18 @@ def test_who_can_not_be_told_and_why(new_client: NewClient, clock: Clock) -> Non
     client.join()
     other.join()
     address = client.address
-    assert engine.force_renew(other.address, clock()) == "its client has no nonce: it has not asked for one"
-    assert engine.force_renew(number("192.0.2.99"), clock()) == "there is no lease of it"
+    assert engine.no_force_renew(other.address, clock()) == "its client has no nonce: it has not asked for one"
+    assert engine.no_force_renew(number("192.0.2.99"), clock()) == "there is no lease of it"
     client.release()
-    assert engine.force_renew(address, clock()) == "its lease is released"
+    assert engine.no_force_renew(address, clock()) == "its lease is released"
     client.join()
     clock.advance(50000)
-    assert engine.force_renew(address, clock()) == "its lease is expired"
+    assert engine.no_force_renew(address, clock()) == "its lease is expired"
     engine.tick(clock())
-    assert engine.force_renew(address, clock()) == "its lease is expired"
+    assert engine.no_force_renew(address, clock()) == "its lease is expired"
     client.join()
     client.decline()
-    assert engine.force_renew(address, clock()) == "its lease is declined"
+    assert engine.no_force_renew(address, clock()) == "its lease is declined"
 
 
 def test_what_the_configuration_says_now_counts(new_client: NewClient, clock: Clock) -> None:
@@ -340,10 +341,10 @@ def test_what_the_configuration_says_now_counts(new_client: NewClient, clock: Cl
     ):
         engine = Engine(config, Hooks(), predecessor=engine)
         engine.serve([LINK])
-        assert engine.force_renew(client.address, clock()) == why
+        assert engine.no_force_renew(client.address, clock()) == why
     engine = Engine(Config([make_subnet()]), Hooks(), predecessor=engine)
     engine.serve([Interface("eth0")])
-    assert engine.force_renew(client.address, clock()) == "there is no interface with an address"
+    assert engine.no_force_renew(client.address, clock()) == "there is no interface with an address"
 
 
 def test_unauthenticated_only_where_that_is_said(new_client: NewClient) -> None:
