@@ -334,7 +334,7 @@ class Placement:
         override = sub_options(lease.relay_agent or b"").get(SERVER_ID_OVERRIDE, b"")
         if len(override) == 4 and any(override):
             return datagram, int.from_bytes(override)
-        return datagram, self.config.server_id or self._own_address(datagram, subnet)
+        return datagram, self.config.server_id or self.own_address(datagram, subnet)
 
     def is_for_us(self, exchange: Exchange) -> bool:
         chosen = address_option(exchange, SERVER_ID)
