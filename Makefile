@@ -20,8 +20,8 @@ help:
 	@echo "make run          install, and show the server at work (ONCE=1: end by itself)"
 	@echo "make test         install what the tests need, and run them all"
 	@echo "make check        format, lint, types, tests: the habit before a commit"
-	@echo "make bench        compare with Kea, ISC dhcpd and dnsmasq (needs root)"
-	@echo "make bench-quick  the same in two minutes"
+	@echo "make bench        every bar of speed, next to Kea, ISC dhcpd and dnsmasq: half an hour (needs root)"
+	@echo "make bench-quick  the main ones, next to Kea, in two minutes"
 	@echo "make bench-hooks  what hooks cost (needs root); bench-callouts: what native callouts cost"
 	@echo "make clean        remove what these made"
 
@@ -84,7 +84,7 @@ format: $(VENV)/.tests
 	@$(BIN)/ruff check --fix .
 
 bench bench-quick: $(VENV)/.runs
-	@benchmarks/setup.sh
+	@PYTHON=$(BIN)/python benchmarks/setup.sh
 	@$(BIN)/python benchmarks/run.py $(if $(filter bench-quick,$@),--quick)
 
 bench-hooks: $(VENV)/.runs

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import lab
-from peers import AIODHCP, SERVERS, Launch, Plan, Server
+from peers import AIODHCP, SERVERS, aiodhcp_with
 from rich.console import Console
 from rich.table import Table
+from serverkit import Launch, Plan, Server
 
 from aiodhcp import ControlCode
 from aiodhcp.callout import Callouts
@@ -117,7 +118,7 @@ def server_with(mode: str) -> Server:
         table = f'{{ CalloutDlls = ["{compiled(mode)}"], CalloutEnabled = 1, mode = "{mode}" }}' if mode else ""
         plugins = f'plugins = [{{ use = "callouts", settings = {table} }}]\n' if mode else ""
         text = plugins + AIODHCP.format(plan=plan)
-        return Launch([sys.executable, "-m", "aiodhcp", "serve", plan.write("aiodhcp.toml", text)])
+        return aiodhcp_with(text, plan)
 
     return replace(SERVERS["aiodhcp"], name=f"aiodhcp-{mode or 'plain'}", launch=launch)
 

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import lab
-from peers import AIODHCP, SERVERS, Launch, Plan, Server
+from peers import AIODHCP, SERVERS, aiodhcp_with
 from rich.console import Console
 from rich.table import Table
+from serverkit import Launch, Plan, Server
 
 PLUGINS = """
 import asyncio
@@ -93,7 +94,7 @@ def server_with(plugin: str) -> Server:
         plan.write("bench_hooks.py", PLUGINS)
         plugins = f'plugins = ["bench_hooks.py:{plugin}"]\n' if plugin else ""
         text = plugins + AIODHCP.format(plan=plan)
-        return Launch([sys.executable, "-m", "aiodhcp", "serve", plan.write("aiodhcp.toml", text)])
+        return aiodhcp_with(text, plan)
 
     return replace(SERVERS["aiodhcp"], name=f"aiodhcp-{plugin.lower() or 'plain'}", launch=launch)
 

@@ -21,19 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from peers import SBIN, Plan, Server
+from machine import GENERATOR_CORE, SERVER_CORE, core_speed, cpu_seconds, machine_busy, resident_bytes
+from serverkit import GENERATOR_ADDRESS, SBIN, Plan, Server
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
 PREFIX = "aiodhcp-bench"
-SERVER_CORE, GENERATOR_CORE = 0, 1
 SERVER_INTERFACE, SERVER_ADDRESS = "s0", "10.0.0.1"
-GENERATOR_INTERFACE, GENERATOR_ADDRESS = "g0", "10.0.0.2"
-READY_SECONDS = 20.0  # for a server to answer its first DISCOVER
+GENERATOR_INTERFACE = "g0"
+RELAYS = "10.128.0.0/9"  # where other relay agents are, all of them the generator
 SETUP_SECONDS = 120.0  # for the generator to take the leases it will renew, and to warm the server up
 SETTLE_SECONDS = 0.5  # what a server puts off until after the last ACK is its work too
 SYSLOG = Path("/dev/log")
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 class BenchError(Exception):
@@ -55,6 +54,12 @@ class Load:
     seed: int = 1
     client_id: bool = True
     host_name: bool = False
+    giaddr: str = GENERATOR_ADDRESS  # of the first relay agent
+    relays: int = 1
+    relay_step: int = 256  # addresses from one to the next
+    option_82: bool = False
+    held: int = 0  # leases that the server has beforehand, of the first clients
+    held_from: str = "0.0.0.0"  # the address of the first
 
     def argv(self) -> list[str]:
         asked: dict[str, object] = {
@@ -66,6 +71,11 @@ class Load:
             "warmup": self.warmup,
             "mac": f"{self.mac:012x}",
             "seed": self.seed,
+            "giaddr": self.giaddr,
+            "relays": self.relays,
+            "relay-step": self.relay_step,
+            "held": self.held,
+            "held-from": self.held_from,
         }
         argv = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
         if self.rate:
@@ -74,6 +84,8 @@ class Load:
             argv.append("--no-client-id")
         if self.host_name:
             argv.append("--host-name")
+        if self.option_82:
+            argv.append("--option-82")
         return argv
 
 
@@ -82,7 +94,8 @@ def compile_tools() -> None:
     BUILD.mkdir(exist_ok=True)
     for name in ("loadgen", "nullserver"):
         source, target = HERE / f"{name}.c", BUILD / name
-        if target.exists() and target.stat().st_mtime > source.stat().st_mtime:
+        parts = [source, *HERE.glob(f"{name}_*.h")]
+        if target.exists() and target.stat().st_mtime > max(part.stat().st_mtime for part in parts):
             continue
         subprocess.run(["cc", "-O2", "-std=c11", "-Wall", "-Wextra", "-o", str(target), str(source)], check=True)
 
@@ -126,6 +139,8 @@ class Lab:
                 _ip("-n", space, "address", "add", f"{address}/8", "dev", interface)
                 _ip("-n", space, "link", "set", "lo", "up")
                 _ip("-n", space, "link", "set", interface, "up")
+            _ip("-n", self.server_space, "route", "add", RELAYS, "via", GENERATOR_ADDRESS)
+            _ip("-n", self.generator_space, "route", "add", "local", RELAYS, "dev", "lo")
         except subprocess.CalledProcessError as error:
             self.close()
             raise BenchError(f"{' '.join(error.cmd)}: {error.stderr.strip()}") from error
@@ -207,13 +222,22 @@ def _end(process: subprocess.Popen[Any], patience: float = 5.0) -> None:
             stream.close()
 
 
+@dataclass(frozen=True)
+class Running:
+    """A server that answers."""
+
+    pid: int
+    started: float  # seconds from its start to its first answer
+
+
 @contextmanager
-def serving(lab: Lab, server: Server, pool: int, under: Path) -> Iterator[int]:
-    """Start a server with an empty lease store, wait until it answers, yield its pid, stop it."""
+def serving(lab: Lab, server: Server, pool: int, under: Path) -> Iterator[Running]:
+    """Start a server with its own directory, wait until it answers, yield it, stop it."""
     with tempfile.TemporaryDirectory(prefix=f"{server.name}-", dir=under) as name:
         directory = Path(name)
         launch = server.launch(Plan(directory, SERVER_INTERFACE, SERVER_ADDRESS, pool))
         with open(directory / "output.txt", "w+b") as output:
+            began = time.monotonic()
             process = lab.popen(
                 lab.server_space,
                 SERVER_CORE,
@@ -225,8 +249,8 @@ def serving(lab: Lab, server: Server, pool: int, under: Path) -> Iterator[int]:
                 stderr=subprocess.STDOUT,
             )
             try:
-                _wait_ready(lab, process)
-                yield process.pid
+                _wait_ready(lab, server, process)
+                yield Running(process.pid, time.monotonic() - began)
                 if process.poll() is not None:
                     raise BenchError(f"ended by itself, status {process.returncode}")
             except BenchError as error:
@@ -243,82 +267,36 @@ def _last_words(directory: Path) -> str:
     return "".join(f"\n    {line}" for line in lines)
 
 
-def _wait_ready(lab: Lab, process: subprocess.Popen[Any]) -> None:
-    probe = ["--mode", "discover", "--count", "1", "--tries", "1", "--timeout", "0.2", "--seconds", "1"]
-    limit = time.monotonic() + READY_SECONDS
-    number = 0
-    while time.monotonic() < limit:
-        if process.poll() is not None:
-            raise BenchError(f"did not start, status {process.returncode}")
-        number += 1
-        generator = lab.generator([*probe, "--mac", f"06{number:010x}", "--sleep"])
-        try:
-            shown, _ = generator.communicate(timeout=5)
-        finally:
-            _end(generator)
-        if shown and json.loads(shown)["completed"]:
-            return
-        time.sleep(0.05)
-    raise BenchError(f"answered no DISCOVER for {READY_SECONDS:.0f} s")
-
-
-def _processes() -> dict[int, tuple[int, float]]:
-    """pid → parent, CPU seconds of the process and of its ended children."""
-    found = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-            except OSError:  # gone meanwhile
-                continue
-            found[int(entry)] = (int(fields[1]), sum(map(int, fields[11:15])) / TICK)
-    return found
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time, user and system, of a process and all its descendants."""
-    processes = _processes()
-    tree, before = {pid}, 0
-    while len(tree) > before:
-        before = len(tree)
-        tree |= {child for child, (parent, _) in processes.items() if parent in tree}
-    return sum(processes[member][1] for member in tree if member in processes)
-
-
-def machine_busy() -> float:
-    """CPU seconds spent by anyone on the two cores."""
-    busy = 0
-    for line in Path("/proc/stat").read_text().splitlines():
-        name, *fields = line.split()
-        if name in (f"cpu{SERVER_CORE}", f"cpu{GENERATOR_CORE}"):
-            user, nice, system, _idle, _wait, irq, softirq, steal = map(int, fields[:8])
-            busy += user + nice + system + irq + softirq + steal
-    return busy / TICK
-
-
-def core_speed() -> float:
-    """Million turns of an empty loop a second on the server's core. A virtual machine's cores are not always as quick:
-    they share caches and clock with neighbours nobody sees here."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {SERVER_CORE})
+def _wait_ready(lab: Lab, server: Server, process: subprocess.Popen[Any]) -> None:
+    """Ask, 50 times a second, until there is an answer."""
+    tries, between = int(server.ready_seconds * 50), 0.02
+    probe = ["--mode", "discover", "--count", "1", "--tries", str(tries), "--timeout", str(between)]
+    limit = time.monotonic() + server.ready_seconds
+    generator = lab.generator([*probe, "--giaddr", server.relay, "--mac", "060000000000", "--sleep"])
     try:
-        turns = 400_000
-        began = time.thread_time()
-        for _ in range(turns):
-            pass
-        return turns / (time.thread_time() - began) / 1e6
+        while generator.poll() is None and time.monotonic() < limit:
+            if process.poll() is not None:
+                raise BenchError(f"did not start, status {process.returncode}")
+            time.sleep(0.01)
+        if generator.poll() is None:
+            raise BenchError(f"answered no DISCOVER for {server.ready_seconds:.0f} s")
+        shown, complaint = generator.communicate()
+        if generator.returncode != 0 or not json.loads(shown)["completed"]:
+            raise BenchError(f"answered no DISCOVER: {complaint.strip() or 'the load generator gave up'}")
     finally:
-        os.sched_setaffinity(0, cores)
+        _end(generator)
 
 
-def wait_quiet(share: float, patience: float) -> None:
-    """Wait until for a second others take less than a share of the two cores, or patience ends."""
-    limit = time.monotonic() + patience
-    while time.monotonic() < limit:
-        busy, began = machine_busy(), time.monotonic()
-        time.sleep(1)
-        if machine_busy() - busy < share * 2 * (time.monotonic() - began):
-            return
+def start(lab: Lab, server: Server, pool: int, under: Path) -> dict[str, Any]:
+    """Start a server, and stop it: `start_seconds` until its first answer, and `resident_bytes` a moment later."""
+    speed = core_speed()
+    with serving(lab, server, pool, under) as running:
+        time.sleep(SETTLE_SECONDS)
+        return {
+            "start_seconds": round(running.started, 3),
+            "resident_bytes": resident_bytes(running.pid),
+            "core_speed": round(speed, 3),
+        }
 
 
 def measure(lab: Lab, server: Server, load: Load, pool: int, under: Path) -> dict[str, Any]:
@@ -331,10 +309,10 @@ def measure(lab: Lab, server: Server, load: Load, pool: int, under: Path) -> dic
     Raises:
         BenchError: the server or the generator failed.
     """
-    with serving(lab, server, pool, under) as pid:
+    with serving(lab, server, pool, under) as running:
         generator = lab.generator([*load.argv(), "--sync"])
         try:
-            return _measure(pid, generator, load)
+            return _measure(running.pid, generator, load)
         finally:
             _end(generator)
 
@@ -367,19 +345,6 @@ def _measure(pid: int, generator: subprocess.Popen[str], load: Load) -> dict[str
     if complaint:
         result["complaint"] = complaint.strip()
     return result
-
-
-def fsync_milliseconds(directory: Path, times: int = 200) -> float:
-    """The median time to append 4 KiB to a file and fsync it."""
-    taken = []
-    with tempfile.TemporaryFile(dir=directory) as file:
-        for _ in range(times):
-            began = time.perf_counter()
-            file.write(bytes(4096))
-            file.flush()
-            os.fsync(file.fileno())
-            taken.append(time.perf_counter() - began)
-    return sorted(taken)[times // 2] * 1e3
 
 
 def interrupt_on_signals() -> None:

@@ -5,11 +5,11 @@ set -eu
 
 policy=/usr/sbin/policy-rc.d
 kept=$policy.before-aiodhcp
-services="kea-dhcp4-server isc-dhcp-server"
+services="kea-dhcp4-server isc-dhcp-server coredhcp-server"
 ours=no
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]; }
-running() { ps -e -o pid=,comm= | awk '$2 ~ /^(kea-dhcp4|dhcpd|dnsmasq)$/' | sort; }
+running() { ps -e -o pid=,comm= | awk '$2 ~ /^(kea-dhcp4|dhcpd|dnsmasq|coredhcp)$/' | sort; }
 
 restore() {
     if [ "$ours" = yes ]; then
@@ -40,7 +40,10 @@ status=0
 restore
 
 for service in $new; do
-    if installed "$service"; then update-rc.d "$service" disable >/dev/null 2>&1 || true; fi
+    if installed "$service"; then
+        update-rc.d "$service" disable >/dev/null 2>&1 || true
+        deb-systemd-helper disable "$service.service" >/dev/null 2>&1 || true
+    fi
 done
 
 if [ "$(running)" != "$before" ]; then

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { BATCH = 64, SIZE = 1536, CIADDR = 12, YIADDR = 16, OPTIONS = 240, DISCOVER = 1, REQUEST = 3 };
+enum { BATCH = 64, SIZE = 1536, CIADDR = 12, YIADDR = 16, GIADDR = 24, OPTIONS = 240, DISCOVER = 1, REQUEST = 3 };
 
 static struct in_addr self;
 
@@ -78,6 +78,7 @@ int main(int argc, char **argv)
         for (int i = 0; i < received; i++) {
             int length = answer(buffers[i], messages[i].msg_len);
             if (length > 0) {
+                memcpy(&from[i].sin_addr, buffers[i] + GIADDR, 4); /* RFC 2131 §4.1 */
                 data[i].iov_len = (size_t)length;
                 replies[count++] = messages[i];
             }

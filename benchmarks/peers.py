@@ -7,96 +7,14 @@ None checks an address by ping (the default of dhcpd and dnsmasq), which would c
 from __future__ import annotations
 
 import importlib.util
-import json
-import re
-import shutil
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-POOL_START = IPv4Address("10.1.0.0")
-POOL_MOST = 0xE0_0000  # up to 10.224.255.255
-SBIN = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a server is started with."""
-
-    directory: Path  # for its configuration, leases and log; its own
-    interface: str
-    address: str
-    pool: int  # addresses
-
-    @property
-    def first(self) -> IPv4Address:
-        return POOL_START
-
-    @property
-    def last(self) -> IPv4Address:
-        return POOL_START + (self.pool - 1)
-
-    def write(self, name: str, text: str) -> str:
-        path = self.directory / name
-        path.write_text(text)
-        return str(path)
-
-    def path(self, name: str) -> str:
-        return str(self.directory / name)
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A command line, and what the environment must hold besides PATH."""
-
-    argv: list[str]
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Server:
-    """One server in one configuration."""
-
-    name: str
-    title: str
-    package: str  # the Debian package that brings it
-    durability: str  # what has happened to the lease when the ACK leaves
-    missing: Callable[[], str | None]  # why it cannot be measured here
-    version: Callable[[], str]
-    launch: Callable[[Plan], Launch]
-    pool_most: int = POOL_MOST
-    clients_most: int = POOL_MOST  # that renew
-
-
-def _program(name: str) -> str | None:
-    return shutil.which(name, path=SBIN)
-
-
-def _absent(name: str, package: str) -> Callable[[], str | None]:
-    return lambda: None if _program(name) else f"{name} is not installed (Debian package {package})"
-
-
-def _installed(name: str, plan: Plan) -> str:
-    """A copy of the program: distributions bind AppArmor profiles to the path of the original, and these would keep it
-    from reading a configuration outside /etc."""
-    found = _program(name)
-    if found is None:
-        raise FileNotFoundError(name)
-    return shutil.copy(found, plan.path(name))
-
-
-def _version(name: str, argument: str, pattern: str) -> Callable[[], str]:
-    def ask() -> str:
-        shown = subprocess.run([_program(name) or name, argument], capture_output=True, text=True, check=False)
-        found = re.search(pattern, shown.stdout + shown.stderr)
-        return found.group(1) if found else "?"
-
-    return ask
-
+from kea import KEA, ON_POSTGRESQL, SHIPPED
+from serverkit import BUILD, HERE, Launch, Plan, Server, absent, installed, version_of
 
 # ---- aiodhcp ----
 
@@ -130,52 +48,23 @@ def _aiodhcp_missing() -> str | None:
 def _aiodhcp_version() -> str:
     import aiodhcp
 
-    return f"{aiodhcp.__version__}, Python {sys.version.split()[0]}"
+    return f"{aiodhcp.__version__} of {Path(aiodhcp.__file__).parent}, Python {sys.version.split()[0]}"
+
+
+def aiodhcp_with(text: str, plan: Plan) -> Launch:
+    """aiodhcp with a configuration. It is the one that this program would import, wherever it was started."""
+    spec = importlib.util.find_spec("aiodhcp")
+    assert spec is not None
+    assert spec.origin is not None
+    path = [str(Path(spec.origin).parent.parent), os.environ.get("PYTHONPATH", "")]
+    return Launch(
+        [sys.executable, "-m", "aiodhcp", "serve", plan.write("aiodhcp.toml", text)],
+        {"PYTHONPATH": os.pathsep.join(filter(None, path))},
+    )
 
 
 def _aiodhcp(plan: Plan) -> Launch:
-    return Launch([sys.executable, "-m", "aiodhcp", "serve", plan.write("aiodhcp.toml", AIODHCP.format(plan=plan))])
-
-
-# ---- Kea ----
-
-
-def _kea(socket_type: str, severity: str) -> Callable[[Plan], Launch]:
-    def launch(plan: Plan) -> Launch:
-        configuration: dict[str, Any] = {
-            "interfaces-config": {"interfaces": [plan.interface], "dhcp-socket-type": socket_type},
-            "lease-database": {
-                "type": "memfile",
-                "persist": True,
-                "name": plan.path("leases.csv"),
-                "lfc-interval": 3600,
-            },
-            "multi-threading": {"enable-multi-threading": False},
-            "renew-timer": 900,
-            "rebind-timer": 1800,
-            "valid-lifetime": 3600,
-            "option-data": [
-                {"name": "domain-name-servers", "data": "10.0.0.53"},
-                {"name": "domain-name", "data": "bench.example"},
-            ],
-            "subnet4": [
-                {
-                    "id": 1,
-                    "subnet": "10.0.0.0/8",
-                    "pools": [{"pool": f"{plan.first} - {plan.last}"}],
-                    "option-data": [{"name": "routers", "data": plan.address}],
-                }
-            ],
-            "loggers": [
-                {"name": "kea-dhcp4", "severity": severity, "output_options": [{"output": plan.path("kea-dhcp4.log")}]}
-            ],
-        }
-        return Launch(
-            [_installed("kea-dhcp4", plan), "-c", plan.write("kea.json", json.dumps({"Dhcp4": configuration}))],
-            {"KEA_PIDFILE_DIR": str(plan.directory), "KEA_LOCKFILE_DIR": str(plan.directory)},
-        )
-
-    return launch
+    return aiodhcp_with(AIODHCP.format(plan=plan), plan)
 
 
 # ---- ISC dhcpd ----
@@ -201,7 +90,7 @@ def _dhcpd(extra: str) -> Callable[[Plan], Launch]:
         configuration = plan.write("dhcpd.conf", DHCPD.format(plan=plan, extra=extra))
         leases = plan.write("dhcpd.leases", "")
         files = ["-cf", configuration, "-lf", leases, "-pf", plan.path("dhcpd.pid")]
-        return Launch([_installed("dhcpd", plan), "-4", "-f", "-q", *files, plan.interface])
+        return Launch([installed("dhcpd", plan), "-4", "-f", "-q", *files, plan.interface])
 
     return launch
 
@@ -234,17 +123,62 @@ log-facility={log}
 def _dnsmasq(plan: Plan) -> Launch:
     files = {"leases": plan.path("dnsmasq.leases"), "pid": plan.path("dnsmasq.pid"), "log": plan.path("dnsmasq.log")}
     configuration = plan.write("dnsmasq.conf", DNSMASQ.format(plan=plan, **files))
-    return Launch([_installed("dnsmasq", plan), "--keep-in-foreground", f"--conf-file={configuration}"])
+    return Launch([installed("dnsmasq", plan), "--keep-in-foreground", f"--conf-file={configuration}"])
+
+
+# ---- CoreDHCP ----
+
+COREDHCP = """\
+server4:
+    listen:
+        - "%{plan.interface}"
+    plugins:
+        - lease_time: 3600s
+        - server_id: {plan.address}
+        - dns: 10.0.0.53
+        - router: {plan.address}
+        - netmask: 255.0.0.0
+        - range: {leases} {plan.first} {plan.last} 3600s
+"""
+
+
+def _coredhcp(plan: Plan) -> Launch:
+    configuration = plan.write("coredhcp.yml", COREDHCP.format(plan=plan, leases=plan.path("leases.txt")))
+    return Launch([installed("coredhcp", plan), "-L", "warning", "-c", configuration])
+
+
+def _coredhcp_version() -> str:
+    asked = ["dpkg-query", "-W", "-f", "${Version}", "coredhcp-server"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout or "?"
+
+
+# ---- pydhcp ----
+
+PYDHCP = BUILD / "pydhcp" / "bin" / "python"
+
+
+def _pydhcp_missing() -> str | None:
+    return None if PYDHCP.exists() else "pydhcp could not be installed (benchmarks/setup.sh does it)"
+
+
+def _pydhcp_version() -> str:
+    asked = (
+        "import importlib.metadata, sys; print(importlib.metadata.version('pydhcp'), 'Python', sys.version.split()[0])"
+    )
+    return subprocess.run([str(PYDHCP), "-c", asked], capture_output=True, text=True, check=False).stdout.strip() or "?"
+
+
+def _pydhcp(plan: Plan) -> Launch:
+    return Launch([str(PYDHCP), str(HERE / "pydhcp_server.py"), plan.address, str(plan.first), str(plan.pool)])
 
 
 # ---- the null server ----
 
 
 def _null(plan: Plan) -> Launch:
-    return Launch([str(Path(__file__).parent / "build" / "nullserver"), plan.address])
+    return Launch([str(BUILD / "nullserver"), plan.address])
 
 
-KEA_DURABILITY = "no: one write() to the lease file, never an fsync; a power cut may lose leases already acknowledged"
 # dhcpd as shipped does not extend, nor write, a lease of which less than a quarter is over, so it would do nothing for
 # renewals here; clients renew at half.
 DHCPD_DURABILITY = "yes: the lease is written and fsynced before the ACK, one fsync for each"
@@ -261,31 +195,16 @@ SERVERS: dict[str, Server] = {
             version=_aiodhcp_version,
             launch=_aiodhcp,
         ),
-        Server(
-            name="kea",
-            title="Kea, memfile, UDP sockets, WARN log",
-            package="kea-dhcp4-server",
-            durability=KEA_DURABILITY,
-            missing=_absent("kea-dhcp4", "kea-dhcp4-server"),
-            version=_version("kea-dhcp4", "-v", r"([\d.]+)"),
-            launch=_kea("udp", "WARN"),
-        ),
-        Server(
-            name="kea-shipped",
-            title="Kea, memfile, as shipped (raw sockets, INFO log)",
-            package="kea-dhcp4-server",
-            durability=KEA_DURABILITY,
-            missing=_absent("kea-dhcp4", "kea-dhcp4-server"),
-            version=_version("kea-dhcp4", "-v", r"([\d.]+)"),
-            launch=_kea("raw", "INFO"),
-        ),
+        KEA,
+        SHIPPED,
+        ON_POSTGRESQL,
         Server(
             name="dhcpd",
             title="ISC dhcpd",
             package="isc-dhcp-server",
             durability=DHCPD_DURABILITY,
-            missing=_absent("dhcpd", "isc-dhcp-server"),
-            version=_version("dhcpd", "--version", r"isc-dhcpd-(\S+)"),
+            missing=absent("dhcpd", "isc-dhcp-server"),
+            version=version_of("dhcpd", "--version", r"isc-dhcpd-(\S+)"),
             launch=_dhcpd("dhcp-cache-threshold 0;"),
             pool_most=16384,  # it slows down with the size of the pool
         ),
@@ -294,8 +213,8 @@ SERVERS: dict[str, Server] = {
             title="ISC dhcpd, dhcp-cache-threshold 25 (as shipped)",
             package="isc-dhcp-server",
             durability=DHCPD_DURABILITY + "; no write for early renewals",
-            missing=_absent("dhcpd", "isc-dhcp-server"),
-            version=_version("dhcpd", "--version", r"isc-dhcpd-(\S+)"),
+            missing=absent("dhcpd", "isc-dhcp-server"),
+            version=version_of("dhcpd", "--version", r"isc-dhcpd-(\S+)"),
             launch=_dhcpd(""),
             pool_most=16384,
         ),
@@ -305,9 +224,28 @@ SERVERS: dict[str, Server] = {
             package="dnsmasq-base",
             durability="yes: the whole lease file is rewritten in place and fsynced before the ACK, for each",
             clients_most=2000,  # it takes them ever more slowly
-            missing=_absent("dnsmasq", "dnsmasq-base"),
-            version=_version("dnsmasq", "--version", r"version (\S+)"),
+            missing=absent("dnsmasq", "dnsmasq-base"),
+            version=version_of("dnsmasq", "--version", r"version (\S+)"),
             launch=_dnsmasq,
+        ),
+        Server(
+            name="coredhcp",
+            title="CoreDHCP",
+            package="coredhcp-server",
+            durability="yes: the lease is appended to a file and fsynced, both before the OFFER and before the ACK",
+            missing=absent("coredhcp", "coredhcp-server"),
+            version=_coredhcp_version,
+            launch=_coredhcp,
+            clients_most=5000,
+        ),
+        Server(
+            name="pydhcp",
+            title="pydhcp, in memory",
+            package="",
+            durability="no: leases are in memory only",
+            missing=_pydhcp_missing,
+            version=_pydhcp_version,
+            launch=_pydhcp,
         ),
         Server(
             name="null",
@@ -320,4 +258,5 @@ SERVERS: dict[str, Server] = {
         ),
     )
 }
-DEFAULT = ("aiodhcp", "kea", "kea-shipped", "dhcpd", "dnsmasq")
+DEFAULT = ("aiodhcp", "kea", "kea-shipped", "dhcpd", "dnsmasq", "pydhcp", "null")
+DURABLE = ("dhcpd", "dnsmasq", "coredhcp", "kea-postgresql")

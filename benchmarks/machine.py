@@ -1,0 +1,118 @@
+"""What this machine does meanwhile: CPU time of a process, of everybody, the speed of a core, the time of an fsync."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+SERVER_CORE, GENERATOR_CORE = 0, 1
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def _parents() -> dict[int, int]:
+    """pid → the pid of its parent."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            except OSError:  # gone meanwhile
+                continue
+            found[int(entry)] = int(fields[1])
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time, user and system, of a process and all its living descendants, threads that ended included. In
+    nanoseconds: ``/proc`` counts in ticks of 10 ms, which is much where little is to do."""
+    parents = _parents()
+    tree, before = {pid}, 0
+    while len(tree) > before:
+        before = len(tree)
+        tree |= {child for child, parent in parents.items() if parent in tree}
+    total = 0.0
+    for member in tree:
+        try:
+            total += time.clock_gettime(~member << 3 | 2)  # clock_getcpuclockid(3)
+        except OSError:  # gone meanwhile
+            continue
+    return total
+
+
+def resident_bytes(pid: int) -> int:
+    """What a process has in memory (VmRSS)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "VmRSS":
+            return int(value.split()[0]) * 1024
+    raise ProcessLookupError(pid)
+
+
+def machine_busy() -> float:
+    """CPU seconds spent by anyone on the two cores."""
+    busy = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in (f"cpu{SERVER_CORE}", f"cpu{GENERATOR_CORE}"):
+            user, nice, system, _idle, _wait, irq, softirq, steal = map(int, fields[:8])
+            busy += user + nice + system + irq + softirq + steal
+    return busy / TICK
+
+
+def core_speed() -> float:
+    """Million turns of an empty loop a second on the server's core. A virtual machine's cores are not always as quick:
+    they share caches and clock with neighbours nobody sees here."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {SERVER_CORE})
+    try:
+        turns = 400_000
+        began = time.thread_time()
+        for _ in range(turns):
+            pass
+        return turns / (time.thread_time() - began) / 1e6
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def wait_quiet(share: float, patience: float) -> None:
+    """Wait until for a second others take less than a share of the two cores, or patience ends."""
+    limit = time.monotonic() + patience
+    while time.monotonic() < limit:
+        busy, began = machine_busy(), time.monotonic()
+        time.sleep(1)
+        if machine_busy() - busy < share * 2 * (time.monotonic() - began):
+            return
+
+
+def fsync_microseconds(directory: Path, times: int = 300) -> dict[str, float]:
+    """The time to append 4 KiB to a file and fsync it: ``p50`` and ``p99``."""
+    taken = []
+    with tempfile.TemporaryFile(dir=directory) as file:
+        for _ in range(times):
+            began = time.perf_counter()
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+            taken.append(time.perf_counter() - began)
+    taken.sort()
+    return {"p50": round(taken[times // 2] * 1e6, 1), "p99": round(taken[times * 99 // 100] * 1e6, 1)}
+
+
+def facts(directory: Path) -> dict[str, Any]:
+    """Which machine this is."""
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "fsync_us": fsync_microseconds(directory),
+    }
