@@ -63,17 +63,20 @@ def machine_busy() -> float:
     return busy / TICK
 
 
-def core_speed() -> float:
+def core_speed(samples: int = 6, pause: float = 0.03) -> float:
     """Million turns of an empty loop a second on the server's core. A virtual machine's cores are not always as quick:
-    they share caches and clock with neighbours nobody sees here."""
+    they share caches and clock with neighbours nobody sees here, who come and go; so it is looked at more than once."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {SERVER_CORE})
     try:
-        turns = 400_000
-        began = time.thread_time()
-        for _ in range(turns):
-            pass
-        return turns / (time.thread_time() - began) / 1e6
+        turns, taken = 200_000, 0.0
+        for _ in range(samples):
+            time.sleep(pause)
+            began = time.thread_time()
+            for _ in range(turns):
+                pass
+            taken += time.thread_time() - began
+        return turns * samples / taken / 1e6
     finally:
         os.sched_setaffinity(0, cores)
 
