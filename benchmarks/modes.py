@@ -140,13 +140,18 @@ def _warmed(load: Load, subnets: int) -> Load:
     return replace(load, warmup=max(load.warmup, CLIENTS_A_SUBNET * subnets))
 
 
+def _roomy(settings: Settings, subnets: int) -> int:
+    """A pool that has room for those clients also."""
+    return settings.pool + CLIENTS_A_SUBNET * subnets
+
+
 def _subnets(settings: Settings, _: Sequence[Server], __: Runs) -> list[Case]:
     found = []
     for subnets, reservations in ((1, 1), (settings.subnets, settings.reservations)):
         server = variants.with_subnets(f"subnets-{subnets}", subnets, reservations)
         load = variants.load_behind(settings.load("dora", server), subnets)
         load = _warmed(load, settings.subnets)
-        found.append(Case(many(subnets), server, settings.pool, load))
+        found.append(Case(many(subnets), server, _roomy(settings, settings.subnets), load))
     return found
 
 
@@ -167,8 +172,8 @@ def _full_configuration(settings: Settings, _: Sequence[Server], __: Runs) -> li
     full = variants.with_subnets("full", 1000, 0, full=True)
     load = _warmed(settings.load("dora", plain), 1000)
     return [
-        Case("plain", plain, settings.pool, load),
-        Case("full", full, settings.pool, replace(variants.load_behind(load, 1000), option_82=True)),
+        Case("plain", plain, _roomy(settings, 1000), load),
+        Case("full", full, _roomy(settings, 1000), replace(variants.load_behind(load, 1000), option_82=True)),
     ]
 
 
