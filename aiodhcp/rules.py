@@ -360,8 +360,8 @@ class Rules:
         if exchange.lease_before is not None:
             yield exchange.lease_before
         subnet, reserved = exchange.subnet, exchange.reservation
-        if subnet is not None:
-            yield from self._elsewhere(exchange, subnet)
+        assert subnet is not None
+        yield from self._elsewhere(exchange, subnet)
         if reserved is not None and reserved.address is not None:
             # What is reserved for a machine is its own, by whatever client id it has it.
             holder = self.leases.get(reserved.address)

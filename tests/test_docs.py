@@ -28,6 +28,7 @@ from aiodhcp.config import (
     SubnetTable,
     TransportTable,
 )
+from aiodhcp.config_leasequery import LeasequeryTable
 from aiodhcp.hooks import Hooks
 from aiodhcp.plugins import load_plugin
 
@@ -119,6 +120,7 @@ def test_every_key_has_an_example() -> None:
         ("plugins", PluginTable),
         ("store", StoreTable),
         ("transport", TransportTable),
+        ("leasequery", LeasequeryTable),
     ):
         own = set(table.model_fields) - (set() if table is ParametersTable else set(ParametersTable.model_fields))
         keys = {table.model_fields[name].alias or name.replace("_", "-") for name in own}

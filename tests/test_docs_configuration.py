@@ -81,6 +81,14 @@ def test_the_only_server(new_client: NewClient) -> None:
     assert (none.yiaddr, none.options["auto-config"]) == (0, 0)
 
 
+def test_telling_all_clients_to_renew(new_client: NewClient, clock: Clock) -> None:
+    (text,) = blocks(DOCS / "force-renew.md", "toml")
+    client = new_client(Engine(Settings.of(tomllib.loads(text)).config()))
+    client.engine.serve([client.interface])
+    client.join()
+    assert client.engine.no_force_renew(client.address, clock()) == ""
+
+
 def test_a_second_server(new_client: NewClient) -> None:
     client = new_client(holding("min-secs"), giaddr="192.0.2.254")
     for secs, answered in ((0, False), (4, False), (5, True)):
