@@ -7,14 +7,14 @@ ONCE   ?=
 SHELL  := /bin/bash
 # Below the server: what has no input and output, and every branch of it a test.
 CORE   := constants errors wording codecs dnsnames fqdn records definitions formats locations spaces registry options packet parameters \
-          leases nonces expression_syntax expression_printing expressions classes filters reservations requestors subnets explanation exchange serveroptions \
+          leases packing leasetable nonces expression_syntax expression_printing expressions classes filters reservations requestors subnets explanation exchange serveroptions \
           verdicts policies hookspecs serverspecs implementations hooktable registration shadows hooks relays virtual leaseindex freemap usage addresses placement \
           forcerenew replies leasequery rules engine
 comma  := ,
 space  := $(subst ,, )
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check bench bench-quick bench-hooks bench-callouts format clean
+.PHONY: help run test check bench bench-quick bench-engine bench-hooks bench-callouts format clean
 
 help:
 	@echo "make run          install, and show the server at work (ONCE=1: end by itself)"
@@ -22,6 +22,7 @@ help:
 	@echo "make check        format, lint, types, tests: the habit before a commit"
 	@echo "make bench        every bar of speed, next to Kea, ISC dhcpd and dnsmasq: half an hour (needs root)"
 	@echo "make bench-quick  the main ones, next to Kea, in two minutes"
+	@echo "make bench-engine what the engine alone costs, step by step"
 	@echo "make bench-hooks  what hooks cost (needs root); bench-callouts: what native callouts cost"
 	@echo "make clean        remove what these made"
 
@@ -90,6 +91,9 @@ bench bench-quick: $(VENV)/.runs
 bench-hooks: $(VENV)/.runs
 	@benchmarks/setup.sh
 	@$(BIN)/python benchmarks/hooks.py
+
+bench-engine: $(VENV)/.runs
+	@$(BIN)/python benchmarks/engine.py
 
 bench-callouts: $(VENV)/.runs
 	@benchmarks/setup.sh

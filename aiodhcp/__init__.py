@@ -19,7 +19,8 @@ from aiodhcp.filters import Filters
 from aiodhcp.fqdn import Fqdn
 from aiodhcp.hooks import Hooks
 from aiodhcp.implementations import HookMetrics
-from aiodhcp.leases import NEVER, Lease, LeaseState, LeaseTable
+from aiodhcp.leases import NEVER, Lease, LeaseState
+from aiodhcp.leasetable import LeaseTable
 from aiodhcp.options import STANDARD_OPTIONS, Definitions, OptionDefinition, Options, Space, SubOptions
 from aiodhcp.packet import Packet
 from aiodhcp.parameters import Parameters

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from aiodhcp.freemap import AddressChoice, FreeMap, drawn, hashed, lowest
 from aiodhcp.leaseindex import LeaseIndex
-from aiodhcp.leases import FreeAddresses, Lease, LeaseState, LeaseTable
+from aiodhcp.leases import FreeAddresses, Lease, LeaseState
+from aiodhcp.leasetable import LeaseTable
 from aiodhcp.subnets import Config, Pool, Reservation, Subnet
 from aiodhcp.usage import PoolUsage, Shortage, Usage
 
@@ -39,10 +40,11 @@ class Addresses:
     """
 
     def __init__(self, config: Config, leases: Iterable[Lease] = ()) -> None:
-        # In the order in which they ended: of those of a client, the last one counts.
-        self.leases = LeaseTable(sorted(leases, key=lambda lease: lease.expires))
-        self.own: set[int] = set()
-        """The server's own addresses, which no client gets."""
+        self.leases = LeaseTable()
+        self.leases.load(leases)
+        self._own: frozenset[int] = frozenset()
+        # What no client gets just because it is free, by subnet, as far as somebody asked.
+        self._withheld: dict[Subnet | None, frozenset[int]] = {}
         self.index: LeaseIndex | None = None
         """Leases by what requestors may ask for; None where nobody may."""
         self.seed = b""
@@ -61,6 +63,7 @@ class Addresses:
         """Go by a configuration from now on. What was decided by the one before is as it was, and may be ended."""
         self.config = config
         self._shared = config.by_address
+        self._withheld.clear()
         self._usage = self.leases.changed = None
         if config.leasequery is None:
             self.index = self.leases.put_or_removed = None
@@ -85,12 +88,25 @@ class Addresses:
             if isinstance(free, FreeMap):
                 mapped = True
             else:
-                free.skip(lambda address: self.leases.get(address) is not None)
-        for lease in sorted(self.leases, key=lambda lease: lease.expires):
-            if lease.state in (LeaseState.RELEASED, LeaseState.EXPIRED):
-                self.give_back(lease.address)
-            elif mapped:
-                self._take_out(lease.address)
+                free.skip(self.leases.__contains__)
+        if mapped:
+            for address in self.leases.addresses(LeaseState.ACTIVE, LeaseState.DECLINED):
+                self._take_out(address)
+        ended = self.leases.of_state(LeaseState.RELEASED, LeaseState.EXPIRED)
+        for lease in sorted(ended, key=lambda lease: lease.expires):
+            self.give_back(lease.address)
+
+    @property
+    def own(self) -> frozenset[int]:
+        """The server's own addresses, which no client gets."""
+        return self._own
+
+    @own.setter
+    def own(self, addresses: Iterable[int]) -> None:
+        own = frozenset(addresses)
+        if own != self._own:
+            self._own = own
+            self._withheld.clear()
 
     def _unused(self, pool: Pool, choice: AddressChoice) -> FreeAddresses | FreeMap:
         if choice == "sequential":
@@ -110,24 +126,29 @@ class Addresses:
 
     def lapse(self, now: float) -> None:
         """Forget the offers that nobody took up in time."""
-        while self._offers:
-            client = next(iter(self._offers))
-            if self._offers[client].expires > now:
+        offers = self._offers
+        while offers:
+            client, offer = next(iter(offers.items()))
+            if offer.expires > now:
                 return
             self.withdraw(client)
 
     def offer_of(self, client: bytes, subnet: Subnet) -> Offer | None:
         """What the client was offered in ``subnet`` and may still take."""
         offer = self._offers.get(client)
-        return offer if offer is not None and offer.address in subnet else None
+        return offer if offer is not None and subnet.first <= offer.address <= subnet.last else None
 
     def offer(self, client: bytes, address: int, now: float) -> None:
         """Keep ``address`` for ``client``, instead of what it was offered before."""
-        known = self._offers.get(client)
-        if known is not None and known.address != address:
-            self.withdraw(client)
-        self._offers[client] = Offer(address, now + self.config.offer_time)
-        self._offers.move_to_end(client)
+        offers = self._offers
+        known = offers.get(client)
+        if known is not None:
+            if known.address != address:
+                self.withdraw(client)
+            else:
+                # It is last again.
+                del offers[client]
+        offers[client] = Offer(address, now + self.config.offer_time)
         self._offered[address] = client
 
     def withdraw(self, client: bytes, *, taken: bool = False) -> None:
@@ -165,20 +186,21 @@ class Addresses:
                 return False
         elif reservation is not None and reservation.address == address:
             # A plugin's, which the subnet doesn't know.
-            if address in self.own:
+            if address in self._own:
                 return False
         else:
             pool = subnet.pool(address)
-            if pool is None or address in self.own or address in self._routers or not pool.is_for(classes):
+            if pool is None or address in self._own or address in self._routers:
+                return False
+            if pool.classes and not pool.is_for(classes):
                 return False
         if self._offered.get(address, client) != client:
             return False
         lease = self.leases.get(address)
-        if lease is None or lease.is_free(now):
+        if lease is None or (lease.client == client and lease.state == _ACTIVE) or lease.is_free(now):
             return True
         # A machine may show another client id when it boots from the network: its reserved address stays its own.
-        same = lease.client == client or (reserved is not None and reserved.hardware_address == lease.chaddr)
-        return same and lease.state == _ACTIVE
+        return reserved is not None and reserved.hardware_address == lease.chaddr and lease.state == _ACTIVE
 
     def choose(
         self,
@@ -198,33 +220,34 @@ class Addresses:
         """
         offer = self.offer_of(client, subnet)
         lease = self.leases.find(client, subnet.first, subnet.last)
-        for wish, found in (
-            (None if reservation is None else reservation.address, "reserved for the client"),
-            (None if offer is None else offer.address, "offered to the client already"),
-            (None if lease is None else lease.address, "the client's lease"),
-            (requested if requested in subnet else None, "asked for by the client"),
-        ):
-            if wish is not None and wish != giaddr and self.may_have(client, subnet, reservation, wish, now, classes):
-                return wish, found
+        if reservation is not None or offer is not None or lease is not None or requested:
+            for wish, found in (
+                (None if reservation is None else reservation.address, "reserved for the client"),
+                (None if offer is None else offer.address, "offered to the client already"),
+                (None if lease is None else lease.address, "the client's lease"),
+                (requested if requested in subnet else None, "asked for by the client"),
+            ):
+                if wish is None or wish == giaddr:
+                    continue
+                if self.may_have(client, subnet, reservation, wish, now, classes):
+                    return wish, found
 
-        offered, table, reserved, own, routers = self._offered, self.leases, subnet.by_address, self.own, self._routers
-        shared = self._shared
-
-        def kept(address: int) -> bool:
-            return (
-                address in offered or address in reserved or address in own or address in routers or address in shared
-            )
+        offered, table, kept = self._offered, self.leases, self._withheld.get(subnet)
+        if kept is None:
+            kept = self._withheld[subnet] = self._withhold(subnet)
 
         def never_used(address: int) -> bool:
-            return table.get(address) is None and not kept(address)
+            return address not in table and address not in offered and address not in kept
 
         def free(address: int) -> bool:
+            if address in offered or address in kept:
+                return False
             known = table.get(address)
-            return (known is None or known.is_free(now)) and not kept(address)
+            return known is None or known.is_free(now)
 
         for pool in subnet.pools:
             addresses = self._free.get(pool)
-            if addresses is None or not pool.is_for(classes):  # None: of two configurations ago
+            if addresses is None or (pool.classes and not pool.is_for(classes)):  # None: of two configurations ago
                 continue
             address = addresses.take(never_used, free, client)
             if address == giaddr:
@@ -235,8 +258,15 @@ class Addresses:
             if address is not None:
                 if isinstance(addresses, FreeMap):
                     return address, addresses.found
-                return address, "never used before" if table.get(address) is None else "the longest unused"
+                return address, "never used before" if address not in table else "the longest unused"
         return None
+
+    def _withhold(self, subnet: Subnet) -> frozenset[int]:
+        """The addresses of a subnet that no client gets just because they are free."""
+        if None not in self._withheld:
+            # Of most subnets it is the same.
+            self._withheld[None] = frozenset((*self.own, *self._routers, *self._shared))
+        return self._withheld[None].union(subnet.by_address) if subnet.by_address else self._withheld[None]
 
     def share_in_use(self, pool: Pool) -> float:
         """Which share of a pool is leased or declined, from 0 to 1. For one of a configuration before this one: of the
@@ -319,14 +349,15 @@ class Addresses:
         Returns:
             the leases that changed by it, ``lease`` first.
         """
-        subnet = self.config.subnet_of(lease.address)
-        held = [] if subnet is None else self.held_on_link(lease.client, subnet)
-        second = int(now)
-        ended = [
-            self.end(each._replace(expires=min(each.expires, second)), LeaseState.RELEASED)
-            for each in held
-            if each.address != lease.address
-        ]
+        ended: list[Lease] = []
+        # Whose only one it is, as with nearly all, has no other.
+        if not self.leases.is_only(lease.client, lease.address):
+            subnet, second = self.config.subnet_of(lease.address), int(now)
+            ended = [
+                self.end(each._replace(expires=min(each.expires, second)), LeaseState.RELEASED)
+                for each in (() if subnet is None else self.held_on_link(lease.client, subnet))
+                if each.address != lease.address
+            ]
         self.leases.put(lease)
         offer = self._offers.get(lease.client)
         if offer is not None:

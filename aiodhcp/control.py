@@ -251,7 +251,7 @@ class ControlSocket:
 
     async def _declined(self, clear: str = "") -> list[dict[str, Any]]:
         """The declined addresses; or those that are no longer, with ``clear`` an address or "all"."""
-        found = [lease for lease in self._server.leases if lease.state == LeaseState.DECLINED]
+        found = self._server.leases.of_state(LeaseState.DECLINED)
         if clear and clear != "all":
             found = [lease for lease in found if lease.address == int(IPv4Address(clear))]
         if clear:
@@ -260,7 +260,7 @@ class ControlSocket:
 
     async def _clear(self, declined: Lease) -> bool:
         """End a probation, if it hasn't ended meanwhile."""
-        if self._server.leases.get(declined.address) is not declined:
+        if self._server.leases.get(declined.address) != declined:
             return False
         await self._server.delete_lease(declined.address)
         log.info("an administrator ended the probation of %s", declined.ip)

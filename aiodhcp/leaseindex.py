@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiodhcp.leases import Lease, LeaseTable
+from aiodhcp.leases import Lease
+from aiodhcp.leasetable import LeaseTable
 from aiodhcp.relays import sub_options
 
 __all__ = ["LeaseIndex"]

@@ -1,18 +1,17 @@
-"""Lease and LeaseTable: who holds which address, until when. In memory, indexed by address and by client.
+"""Lease: who holds an address, until when. FreeAddresses: which address nobody holds.
 
 Knows integers and octets only: no subnet, no packet, no clock.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from ipaddress import IPv4Address
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-__all__ = ["NEVER", "FreeAddresses", "Lease", "LeaseState", "LeaseTable"]
+__all__ = ["NEVER", "FreeAddresses", "Lease", "LeaseRows", "LeaseState"]
 
 NEVER: Final = 1 << 40
 """``Lease.expires`` of a lease without end (RFC 2131 §3.3): beyond any time of day."""
@@ -27,6 +26,8 @@ class LeaseState(IntEnum):
     DECLINED = 4
 
 
+STATES: Final = {int(state): state for state in LeaseState}
+"""States by number: a fifth of the time that ``LeaseState(number)`` takes."""
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
 _ACTIVE: Final = LeaseState.ACTIVE
 _RELEASED: Final = LeaseState.RELEASED
@@ -96,178 +97,19 @@ class Lease(NamedTuple):
         return self.chaddr.hex(":")
 
 
-class LeaseTable:
-    """All leases of a server, by address and by client, and when they end.
+class LeaseRows:
+    """Leases as plain tuples of the same fields, for whom a million of objects are too dear. Iterated, it has leases.
 
-    A client may have one lease in each network. Nothing here decides: ``put`` overwrites.
-
-    Attributes:
-        counts: how many active leases there are, by what they are ``counted`` under.
-        changed: called with what was known of an address and what is known now, where the state differs.
-        put_or_removed: the same, whatever differs.
+    Args:
+        rows: the tuples, with the state as a number that a ``LeaseState`` has.
     """
 
-    def __init__(self, leases: Iterable[Lease] = ()) -> None:
-        self.counts: Counter[str] = Counter()
-        self.changed: Callable[[Lease | None, Lease | None], None] | None = None
-        self.put_or_removed: Callable[[Lease | None, Lease | None], None] | None = None
-        self._by_address: dict[int, Lease] = {}
-        self._by_client: dict[bytes, int] = {}
-        # Only for clients that have been in several networks.
-        self._elsewhere: dict[bytes, list[int]] = {}
-        # Addresses by the second in which to look at them, and a heap of those seconds. Every timed lease that
-        # ``due`` has not named has an entry at or before its end, and is entered again when looked at too early.
-        self._due: dict[int, list[int]] = {}
-        self._seconds: list[int] = []
-        self._entries = 0
-        self._looked = float("-inf")
-        for lease in leases:
-            self.put(lease)
-
-    def __len__(self) -> int:
-        return len(self._by_address)
+    def __init__(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        self.rows = rows
 
     def __iter__(self) -> Iterator[Lease]:
-        return iter(self._by_address.values())
-
-    def get(self, address: int) -> Lease | None:
-        """The lease of an address, in whatever state."""
-        return self._by_address.get(address)
-
-    def find(self, client: bytes, first: int, last: int) -> Lease | None:
-        """The client's lease in the network from ``first`` to ``last``: the active one, or else the one put last."""
-        address = self._by_client.get(client)
-        if address is None:
-            return None
-        found = self._by_address[address] if first <= address <= last else None
-        if found is None or found.state != _ACTIVE:
-            for other in reversed(self._elsewhere.get(client, ())):
-                if first <= other <= last:
-                    lease = self._by_address[other]
-                    if lease.state == _ACTIVE:
-                        return lease
-                    found = found or lease
-        return found
-
-    def addresses(self) -> list[int]:
-        """All addresses that something is known of, as they are now."""
-        return list(self._by_address)
-
-    def addresses_of(self, client: bytes) -> list[int]:
-        """The addresses that are or were the client's, whatever their state."""
-        address = self._by_client.get(client)
-        return [] if address is None else [address, *self._elsewhere.get(client, ())]
-
-    def put(self, lease: Lease) -> None:
-        """Enter a lease, in place of what was known of its address."""
-        address, client = lease.address, lease.client
-        previous = self._by_address.get(address)
-        if previous is not None:
-            if previous.counted:
-                self._count(previous, -1)
-            if previous.client != client:
-                self._forget(previous)
-        if lease.counted:
-            self._count(lease, 1)
-        if self.changed is not None and (previous is None or previous.state != lease.state):
-            self.changed(previous, lease)
-        if self.put_or_removed is not None:
-            self.put_or_removed(previous, lease)
-        self._by_address[address] = lease
-        known = self._by_client.get(client)
-        if not client:
-            pass
-        elif known is None:
-            self._by_client[client] = address
-        elif known != address:
-            elsewhere = self._elsewhere.setdefault(client, [])
-            if address in elsewhere:
-                elsewhere.remove(address)
-            elsewhere.append(known)
-            self._by_client[client] = address
-        if _is_timed(lease) and (
-            previous is None
-            or not _is_timed(previous)
-            or lease.expires < previous.expires
-            or previous.expires <= self._looked
-        ):
-            self._watch(lease)
-
-    def remove(self, address: int) -> Lease | None:
-        """Forget an address altogether; its lease, if there was one."""
-        lease = self._by_address.pop(address, None)
-        if lease is not None:
-            self._forget(lease)
-            if lease.counted:
-                self._count(lease, -1)
-            if self.changed is not None:
-                self.changed(lease, None)
-            if self.put_or_removed is not None:
-                self.put_or_removed(lease, None)
-        return lease
-
-    def due(self, now: float) -> list[Lease]:
-        """The active and declined leases whose end has come since the last call. They stay as they are."""
-        self._looked = max(self._looked, now)
-        ended = {}
-        while self._seconds and self._seconds[0] <= now:
-            addresses = self._due.pop(heapq.heappop(self._seconds))
-            self._entries -= len(addresses)
-            for address in addresses:
-                lease = self._by_address.get(address)
-                if lease is not None and _is_timed(lease):
-                    if lease.expires <= now:
-                        # By address, because it may have several entries.
-                        ended[address] = lease
-                    else:
-                        self._watch(lease)
-        return list(ended.values())
-
-    def _count(self, lease: Lease, difference: int) -> None:
-        if lease.state == _ACTIVE and lease.counted:
-            for key in lease.counted.split(","):
-                self.counts[key] += difference
-                if not self.counts[key]:
-                    del self.counts[key]
-
-    def _forget(self, lease: Lease) -> None:
-        client, address = lease.client, lease.address
-        elsewhere = self._elsewhere.get(client)
-        if elsewhere is None:
-            self._by_client.pop(client, None)
-            return
-        if self._by_client[client] == address:
-            self._by_client[client] = elsewhere.pop()
-        else:
-            elsewhere.remove(address)
-        if not elsewhere:
-            del self._elsewhere[client]
-
-    def _watch(self, lease: Lease) -> None:
-        if self._entries > 4 * len(self._by_address) + 1024:
-            # Leases that were shortened or released and taken again leave entries behind.
-            self._due.clear()
-            self._seconds.clear()
-            self._entries = 0
-            for each in self:
-                if _is_timed(each):
-                    self._enter(each)
-            return
-        self._enter(lease)
-
-    def _enter(self, lease: Lease) -> None:
-        second = lease.expires
-        addresses = self._due.get(second)
-        if addresses is None:
-            self._due[second] = [lease.address]
-            heapq.heappush(self._seconds, second)
-        else:
-            addresses.append(lease.address)
-        self._entries += 1
-
-
-def _is_timed(lease: Lease) -> bool:
-    return lease.expires < NEVER and (lease.state == _ACTIVE or lease.state == _DECLINED)
+        for address, client, htype, chaddr, state, *rest in self.rows:
+            yield Lease(address, client, htype, chaddr, STATES[state], *rest)
 
 
 class FreeAddresses:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from aiodhcp.constants import MessageType
 from aiodhcp.engine import Engine
 from aiodhcp.exchange import Answer
-from aiodhcp.leases import Lease
+from aiodhcp.leases import Lease, LeaseState
 
 __all__ = ["ForcedRenewals", "Renewals"]
 
@@ -52,7 +52,8 @@ class _Told:
 class Renewals:
     """Tells clients to renew, and goes on until they have, or for a minute.
 
-    A client has heeded it when its lease is another one in the table: nothing of a renewal knows of this.
+    A client has heeded it when its lease is another one in the table, as after any later second: nothing of a renewal
+    knows of this.
 
     Args:
         engine: makes the messages; asked each time, because it may be replaced.
@@ -132,7 +133,8 @@ class Renewals:
             refused.update({text: "it has no lease" for octets, text in machines.items() if octets not in held})
         for network in networks:
             first, last = int(network.network_address), int(network.broadcast_address)
-            inside = [lease.address for lease in leases if first <= lease.address <= last and lease.holds(now)]
+            within = [address for address in leases.addresses(LeaseState.ACTIVE) if first <= address <= last]
+            inside = [address for address in within if (known := leases.get(address)) and known.holds(now)]
             found.update(inside)
             if not inside:
                 refused[str(network)] = "nobody has a lease there"
@@ -197,7 +199,7 @@ class Renewals:
     def _next(self, engine: Engine, each: _Told) -> Answer | None:
         """What a client is told next; None if it is done with."""
         lease = engine.leases.get(each.lease.address)
-        if lease is not each.lease:
+        if lease != each.lease:
             if lease is not None and lease.client == each.lease.client and lease.holds(self._clock()):
                 self._renewed += 1
             else:

@@ -158,7 +158,7 @@ class Rules:
         self._check_limits(exchange)
         now = exchange.now
         self.addresses.lapse(now)
-        requested = address_option(exchange, REQUESTED_ADDRESS)
+        requested = address_option(exchange, REQUESTED_ADDRESS) if REQUESTED_ADDRESS in exchange.received else 0
         address = self._choose_address(exchange, subnet, requested)
         subnet = exchange.subnet or subnet
         doubtful = subnet.conflict_probe != "off" and self._is_doubtful(exchange, subnet, address)
@@ -449,7 +449,11 @@ class Rules:
         exchange.pool = subnet.pool(address)
         if exchange.message_type:
             parameters = self._parameters(exchange)
-            exchange.lease_time = self.replies.lease_time(parameters, exchange.received.get(LEASE_TIME))
+            if LEASE_TIME in exchange.received:
+                exchange.lease_time = self.replies.lease_time(parameters, exchange.received[LEASE_TIME])
+            else:
+                assert parameters.lease_time is not None
+                exchange.lease_time = parameters.lease_time
             if CLIENT_FQDN in exchange.received or self._names:
                 self._name(exchange, parameters)
             if parameters.adaptive_lease_time_threshold is not None and exchange.pool is not None:
@@ -489,7 +493,10 @@ class Rules:
         now, seconds, known = int(exchange.now), exchange.lease_time, exchange.lease_before
         renewal = known is not None and known.address == address and known.holds(exchange.now)
         # Also what a switch says that is no relay agent otherwise, if that counts.
-        relayed = exchange.giaddr or RELAY_AGENT_INFORMATION in exchange.received or (known and known.relay_agent)
+        relayed = RELAY_AGENT_INFORMATION in exchange.received or (known is not None and known.relay_agent)
+        hostname = known.hostname if known is not None else None
+        if self._names or exchange.hostname or HOST_NAME in exchange.received:
+            hostname = self._hostname(exchange) or hostname
         lease = Lease(
             address,
             exchange.client,
@@ -498,7 +505,7 @@ class Rules:
             _ACTIVE,
             known.starts if renewal and known is not None else now,
             NEVER if seconds == INFINITE else now + seconds,
-            self._hostname(exchange) or (known.hostname if known else None),
+            hostname,
             self._counted(exchange, known if renewal else None) if self._limited else None,
             self._stash(exchange) if relayed else None,
             now,
@@ -506,10 +513,11 @@ class Rules:
             if FORCERENEW_NONCE_CAPABLE in exchange.received or (known is not None and known.nonce)
             else None,
         )
-        for elsewhere in self._elsewhere(exchange, subnet):
-            self._delete_client(exchange, elsewhere)
+        if subnet.shared_network:
+            for elsewhere in self._elsewhere(exchange, subnet):
+                self._delete_client(exchange, elsewhere)
         holder = self.leases.get(address)
-        if holder is not known:
+        if holder != known:
             for ended in (known, holder):
                 # Also what ended within the last second, if no tick has noticed it yet.
                 if ended is not None and ended.state == _ACTIVE:

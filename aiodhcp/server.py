@@ -10,14 +10,16 @@ import asyncio
 import logging
 import os
 import time
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from aiodhcp.constants import ControlCode
 from aiodhcp.engine import Engine
@@ -25,7 +27,8 @@ from aiodhcp.errors import ConfigError
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
 from aiodhcp.leasequery_tcp import LeasequeryListener, Prepared
-from aiodhcp.leases import Lease, LeaseTable
+from aiodhcp.leases import Lease, LeaseRows, LeaseState
+from aiodhcp.leasetable import LeaseTable
 from aiodhcp.prober import Prober
 from aiodhcp.protocol import DhcpProtocol
 from aiodhcp.renewals import ForcedRenewals, Renewals
@@ -40,8 +43,8 @@ from aiodhcp.watchdog import Watchdog
 __all__ = ["DhcpServer", "Health"]
 
 log = logging.getLogger("aiodhcp.server")
-
-
+PROGRESS_SECONDS: Final = 2
+"""Between two lines of the log about how far the leases are loaded."""
 RELOAD_TIMEOUT: Final = 30
 """Seconds that new plugins may take to start at a reload: packets are served meanwhile, but no other reload."""
 
@@ -152,8 +155,11 @@ class DhcpServer:
             raise RuntimeError(f"the server is {self._state.value} already")
         self._state = _State.STARTING
         try:
-            leases = list(await self._store.load())
-            self._traffic.engine = Engine(self.config, self.hooks, leases)
+            leases = await self._store.load()
+            if isinstance(leases, LeaseRows):
+                leases = LeaseRows(_with_progress(leases.rows))
+            # A million of them take seconds, in which other things of the loop go on.
+            self._traffic.engine = await asyncio.to_thread(Engine, self.config, self.hooks, leases)
             self.engine.tracing = self._recent is not None
             self.engine.addresses.seed = os.urandom(16)
             self.engine.nonces.seed = os.urandom(32)
@@ -178,14 +184,23 @@ class DhcpServer:
         except BaseException:
             await self._end(opened=False)
             raise
-        outside = sum(1 for lease in leases if self.config.subnet_of(lease.address) is None)
+        outside = self._outside()
         log.info(
             "serving %s on %s: %d leases%s",
             ", ".join(map(str, self.config.subnets[:4])) + ("…" if len(self.config.subnets) > 4 else "") or "no subnet",
             ", ".join(interface.name for interface in self.interfaces) or "no transport of its own",
-            len(leases),
+            len(self.leases),
             f", {outside} of them in no subnet" if outside else "",
         )
+
+    def _outside(self) -> int:
+        """How many leases are in no subnet."""
+        addresses = sorted(self.leases.addresses(*LeaseState))
+        inside = (
+            bisect_right(addresses, subnet.last) - bisect_left(addresses, subnet.first)
+            for subnet in self.config.subnets
+        )
+        return len(addresses) - sum(inside)
 
     async def stop(self) -> None:
         """Take no more packets, answer what is committed, tell the plugins, close everything. May be called twice."""
@@ -477,3 +492,14 @@ class DhcpServer:
             _, late = await asyncio.wait(last, timeout=self._stop_timeout)
             for task in late:
                 task.cancel()
+
+
+def _with_progress(leases: Iterable[Any]) -> Iterator[Any]:
+    """The same; the log says how far it is when there are many."""
+    rest, said, count = iter(leases), time.monotonic(), 0
+    while some := list(islice(rest, 10_000)):
+        yield from some
+        count += len(some)
+        if time.monotonic() - said >= PROGRESS_SECONDS:
+            said = time.monotonic()
+            log.info("loading leases: %d so far", count)

@@ -12,7 +12,8 @@ from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from aiodhcp.leases import Lease, LeaseState, LeaseTable
+from aiodhcp.leases import Lease, LeaseState
+from aiodhcp.leasetable import LeaseTable
 from aiodhcp.subnets import Config, Pool, Subnet
 
 __all__ = ["PoolUsage", "Shortage", "Usage"]
@@ -73,7 +74,7 @@ class Usage:
         self._counts: Counter[tuple[Pool, LeaseState]] = Counter()
         # There may be a million leases: each is looked at once, and none for each pool.
         for state in (_ACTIVE, _DECLINED):
-            addresses = sorted([lease.address for lease in leases if lease.state == state])
+            addresses = sorted(leases.addresses(state))
             for pool in (pool for subnet in config.subnets for pool in subnet.pools):
                 self._counts[pool, state] = sum(
                     bisect_right(addresses, last) - bisect_left(addresses, first) for first, last in pool.ranges

@@ -184,7 +184,7 @@ def test_what_is_not_free_is_passed_over(choice: str, new_client: NewClient, clo
     elsewhere = Lease(number("203.0.113.1"), client.key, 1, client.chaddr, LeaseState.ACTIVE, 0, int(clock()) + 100)
     no_pool = elsewhere._replace(address=number("192.0.2.50"))
     engine = make_engine(subnet, address_choice=choice, leases=[declined, elsewhere, no_pool])
-    engine.addresses.own.add(number("192.0.2.1"))
+    engine.addresses.own = {number("192.0.2.1")}
     assert sorted(joined(new_client, engine, 2)) == ["192.0.2.3", "192.0.2.4"]
     assert new_client(engine).discover() is None
     clock.advance(100)

@@ -186,7 +186,7 @@ def test_a_reserved_address_that_is_given_back_is_still_reserved() -> None:
 
 def test_the_servers_own_addresses_are_not_given_out() -> None:
     server = asking((10, 12), known=[lease(11, B, 0, EXPIRED)], reserved={C: 50})
-    server.addresses.own.update((NET + 10, NET + 11, NET + 50))
+    server.addresses.own = {NET + 10, NET + 11, NET + 50}
     assert server.choose(A, requested=10) == 12
     assert server.choose(A, requested=11) is None
     assert not server.may_have(A, 10)

@@ -153,8 +153,8 @@ class Witness:
         assert len(indexed) == len(table._by_client) + sum(map(len, table._elsewhere.values()))
         active: Counter[tuple[bytes, int]] = Counter()
         for lease in leases:
-            assert table.get(lease.address) is lease
-            assert not lease.client or table.find(lease.client, lease.address, lease.address) is lease
+            assert table.get(lease.address) == lease
+            assert not lease.client or table.find(lease.client, lease.address, lease.address) == lease
             if not lease.holds(now):
                 continue
             subnet = CONFIG.subnet_of(lease.address)

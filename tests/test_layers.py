@@ -38,6 +38,8 @@ CORE = [
     "packet",
     "parameters",
     "leases",
+    "packing",
+    "leasetable",
     "nonces",
     "freemap",
     "expression_syntax",
@@ -77,11 +79,11 @@ CORE = [
 MUST_NOT_KNOW = {
     "leases": set(CORE) - {"leases"},
     "freemap": set(CORE) - {"freemap"},
-    "subnets": {"leases", "packet"},
+    "subnets": {"leases", "packing", "leasetable", "packet"},
     "addresses": {"packet", "exchange", "hookspecs", "hooks"},
     "expression_syntax": {"packet"},
     "expressions": {"packet"},
-    "replies": {"leases", "addresses", "hooks"},
+    "replies": {"leases", "packing", "leasetable", "addresses", "hooks"},
     "rules": {"packet", "hooks"},
 }
 """What a file says at its top that it does not know, or must not."""

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aiodhcp.leases import NEVER, FreeAddresses, Lease, LeaseState, LeaseTable
+from aiodhcp.leases import NEVER, FreeAddresses, Lease, LeaseState
+from aiodhcp.leasetable import LeaseTable
 
 ACTIVE, RELEASED, EXPIRED, DECLINED = LeaseState
 HOME, WORK = (0, 9), (10, 19)
@@ -82,40 +83,40 @@ def test_put_takes_the_place_of_what_was_known() -> None:
     mine, yours = lease(1, b"a"), lease(1, b"b")
     table = LeaseTable([mine, yours])
     assert list(table) == [yours]
-    assert table.get(1) is yours
+    assert table.get(1) == yours
     assert table.find(b"a", *HOME) is None
-    assert table.find(b"b", *HOME) is yours
+    assert table.find(b"b", *HOME) == yours
 
 
 def test_a_client_has_a_lease_in_each_network() -> None:
     home, work = lease(1), lease(11)
     table = LeaseTable([home, work])
-    assert table.find(b"a", *HOME) is home
-    assert table.find(b"a", *WORK) is work
+    assert table.find(b"a", *HOME) == home
+    assert table.find(b"a", *WORK) == work
     assert table.find(b"a", 20, 29) is None
-    assert table.find(b"a", 1, 1) is home  # the ends belong to the network
-    assert table.find(b"a", 11, 11) is work
-    assert table.remove(11) is work
+    assert table.find(b"a", 1, 1) == home  # the ends belong to the network
+    assert table.find(b"a", 11, 11) == work
+    assert table.remove(11) == work
     assert table.find(b"a", *WORK) is None
-    assert table.find(b"a", *HOME) is home
+    assert table.find(b"a", *HOME) == home
 
 
 def test_the_last_one_counts() -> None:
     one, two, work = lease(1, state=EXPIRED), lease(2, state=RELEASED), lease(11)
     table = LeaseTable([one, two, work])
-    assert table.find(b"a", *HOME) is two
+    assert table.find(b"a", *HOME) == two
     table.put(one)
-    assert table.find(b"a", *HOME) is one
+    assert table.find(b"a", *HOME) == one
     table.remove(1)
-    assert table.find(b"a", *HOME) is two
+    assert table.find(b"a", *HOME) == two
 
 
 @pytest.mark.parametrize("order", [(1, 2, 11), (2, 1, 11), (11, 2, 1), (11, 1, 2), (1, 11, 2), (2, 11, 1)])
 def test_the_active_one_counts_more(order: Sequence[int]) -> None:
     known = {1: lease(1, state=EXPIRED), 2: lease(2), 11: lease(11)}
     table = LeaseTable(known[address] for address in order)
-    assert table.find(b"a", *HOME) is known[2]
-    assert table.find(b"a", *WORK) is known[11]
+    assert table.find(b"a", *HOME) == known[2]
+    assert table.find(b"a", *WORK) == known[11]
 
 
 def test_what_is_nobodys_is_found_by_nobody() -> None:
@@ -134,7 +135,7 @@ def test_the_end_of_a_probation_is_not_the_clients_lease() -> None:
     table = LeaseTable([declined, current])
     assert table.due(50) == [declined]
     table.put(declined._replace(state=EXPIRED))
-    assert table.find(b"a", *HOME) is current
+    assert table.find(b"a", *HOME) == current
 
 
 # ── when they end ──

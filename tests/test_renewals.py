@@ -67,7 +67,7 @@ def of(*told: str, **refused: str) -> ForcedRenewals:
 # ── what the server does ──
 
 
-async def test_a_client_is_told_until_it_renews(serve: Serve, transport: MemoryTransport) -> None:
+async def test_a_client_is_told_until_it_renews(serve: Serve, transport: MemoryTransport, clock: Clock) -> None:
     async with serve() as server:
         address = await lease(transport, 1, CAPABLE)
         assert await server.force_renew(address) == of(address)
@@ -76,6 +76,7 @@ async def test_a_client_is_told_until_it_renews(serve: Serve, transport: MemoryT
         assert (str(IPv4Address(first.destination)), first.port, first.hardware) == (address, 68, None)
         nonce = nonce_of(server, address)
         assert verified(first.data, nonce) < verified(second.data, nonce)
+        clock.now += 1
         transport.deliver(renew(1, address))
         await until(lambda: server._renewals._task is None)
         assert len(said(transport)) == server.engine.sent[FORCERENEW] <= 3

@@ -1,0 +1,118 @@
+"""Packing: a lease as octets. The lease table keeps a million of them so, the store's journal a batch at a time."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+from aiodhcp.leases import STATES, Lease
+
+__all__ = ["pack", "state_of", "unpack", "unpack_all"]
+
+_HEAD: Final = struct.Struct("!IBBqqqBBB")
+"""address, htype, state, starts, expires, last_transaction; octets of client and chaddr; which other fields follow."""
+_LENGTH: Final = struct.Struct("!H")
+_NONE: Final = (None,) * 4
+"""The others of most leases: hostname, counted, relay_agent, nonce."""
+_TEXT: Final = (True, True, False, False)
+"""Which of them are text."""
+_IN_CLIENT: Final = 255
+"""As octets of chaddr: it is the client identifier without its first octet, as nearly all are."""
+
+
+def pack(lease: Lease | tuple[Any, ...]) -> bytes:
+    """A lease, or its row, as octets.
+
+    Raises:
+        ValueError: a field is out of range.
+    """
+    address, client, htype, chaddr, state, starts, expires, hostname, counted, relay_agent, last, nonce = lease
+    others: tuple[Any, ...] = (hostname, counted, relay_agent, nonce)
+    try:
+        size = _IN_CLIENT if chaddr == client[1:] and client else len(chaddr)
+        if others == _NONE:
+            head = _HEAD.pack(address, htype, state, starts, expires, last, len(client), size, 0)
+            return bytes(head + client if size == _IN_CLIENT else head + client + chaddr)
+        pieces, bits = [b"", client, b"" if size == _IN_CLIENT else chaddr], 0
+        for at, value in enumerate(others):
+            if value is not None:
+                octets = value.encode(errors="surrogatepass") if _TEXT[at] else value
+                pieces += (_LENGTH.pack(len(octets)), octets)
+                bits |= 1 << at
+        pieces[0] = _HEAD.pack(address, htype, state, starts, expires, last, len(client), size, bits)
+        return b"".join(pieces)
+    except (struct.error, TypeError, AttributeError) as error:
+        raise ValueError(f"{lease}: a field is out of range: {error}") from None
+
+
+def unpack(data: bytes) -> Lease:
+    """The lease that ``pack`` was given."""
+    address, htype, state, starts, expires, last, size, other, bits = _HEAD.unpack_from(data)
+    end = 33 + size
+    client = data[33:end]
+    if not bits:
+        chaddr = client[1:] if other == _IN_CLIENT else data[end:]
+        return Lease(address, client, htype, chaddr, STATES[state], starts, expires, None, None, None, last)
+    return _unpack(data, 0)[0]
+
+
+def state_of(data: bytes) -> int:
+    """The state of a lease that was packed, without the rest."""
+    return data[5]
+
+
+def unpack_all(data: bytes) -> Iterator[Lease]:
+    """Each of the leases whose octets follow one another.
+
+    Raises:
+        ValueError: these are not the octets of leases.
+    """
+    at = 0
+    while at < len(data):
+        try:
+            lease, at = _unpack(data, at)
+        except (struct.error, KeyError, UnicodeError) as error:
+            raise ValueError(f"no lease at offset {at}: {error}") from None
+        if at > len(data):
+            raise ValueError("the last lease is cut short")
+        yield lease
+
+
+def _unpack(data: bytes, at: int) -> tuple[Lease, int]:
+    address, htype, state, starts, expires, last, size, other, bits = _HEAD.unpack_from(data, at)
+    at += _HEAD.size
+    client = data[at : at + size]
+    at += size
+    if other == _IN_CLIENT:
+        chaddr = client[1:]
+    else:
+        chaddr = data[at : at + other]
+        at += other
+    others: list[Any] = []
+    for text in _TEXT:
+        value: Any = None
+        if bits & 1:
+            at += 2
+            end = at + _LENGTH.unpack_from(data, at - 2)[0]
+            value, at = data[at:end], end
+            if text:
+                value = value.decode(errors="surrogatepass")
+        others.append(value)
+        bits >>= 1
+    hostname, counted, relay_agent, nonce = others
+    lease = Lease(
+        address,
+        client,
+        htype,
+        chaddr,
+        STATES[state],
+        starts,
+        expires,
+        hostname,
+        counted,
+        relay_agent,
+        last,
+        nonce,
+    )
+    return lease, at
