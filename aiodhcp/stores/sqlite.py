@@ -1,22 +1,25 @@
 """The default store: one SQLite file, in WAL mode with ``synchronous=FULL``. An fsync ends every commit.
 
-The database is opened, read and written in one thread of its own, so that the event loop never waits for a disk.
+A commit is one row of a journal, however many leases it has; what is there is folded into the table of leases when
+nothing else is to be done. The database is opened, read and written in one thread of its own, so that the event loop
+never waits for a disk.
 """
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final
 
 from aiodhcp.errors import StoreError
-from aiodhcp.leases import Lease, LeaseState
+from aiodhcp.leases import STATES, Lease, LeaseRows
+from aiodhcp.packing import pack, unpack_all
+from aiodhcp.stores.worker import Worker
 
 __all__ = ["SqliteStore", "read_leases"]
 
@@ -35,7 +38,7 @@ else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-T = TypeVar("T")
+log = logging.getLogger("aiodhcp.stores.sqlite")
 
 APPLICATION_ID: Final = 0x64686370
 """``"dhcp"``: what ``PRAGMA application_id`` says of a file of ours."""
@@ -61,11 +64,18 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     "ALTER TABLE lease ADD COLUMN last_transaction INTEGER NOT NULL DEFAULT 0;",
     # By what the client knows a FORCERENEW of its server.
     "ALTER TABLE lease ADD COLUMN nonce BLOB;",
+    # What was committed and is not in the table yet, in this order: leases as octets (aiodhcp/packing.py).
+    "CREATE TABLE journal (id INTEGER PRIMARY KEY, leases BLOB NOT NULL);",
 )
 """One script for each version of the schema, from the one before; ``PRAGMA user_version`` counts them."""
 
-_COLUMNS: Final = len(Lease._fields)
-_ROW: Final = "(" + ",".join("?" * _COLUMNS) + ")"
+JOURNAL_LIMIT: Final = 50_000
+"""Leases in the journal from which on it is folded into the table, however busy the server is."""
+FOLDED_AT_ONCE: Final = 1024
+"""Leases that one transaction moves into the table: a commit waits no longer than for these."""
+QUIET: Final = 0.25
+"""Seconds without a commit, after which there is time for that."""
+_ROW: Final = "(" + ",".join("?" * len(Lease._fields)) + ")"
 # One statement lets the interpreter run while SQLite works; a statement a row would fetch it back for each.
 _ROWS_AT_ONCE: Final = (512, 64, 8, 1)
 _PUT: Final = {
@@ -83,41 +93,44 @@ class SqliteStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._thread: ThreadPoolExecutor | None = None
+        self._worker: Worker | None = None
         self._database: sqlite3.Connection | None = None
         self._lock: IO[str] | None = None
+        # Leases in the journal, of which many may be of the same address.
+        self._journalled = 0
+        self._folding: Iterator[None] | None = None
+        self._complained = False
 
     async def load(self) -> Iterable[Lease]:
-        """All leases.
+        """All leases, read as they are taken.
 
         Raises:
             StoreError: another server has the file, a newer version made it, or it is damaged.
         """
-        return await self._in_thread(self._open)
+        if self._worker is None:
+            self._worker = Worker("aiodhcp-sqlite", self._rest, QUIET)
+        database = await self._worker.run(self._open)
+        return LeaseRows(_rows(database, self.path))
 
     async def commit(self, changes: Sequence[Lease]) -> Sequence[Lease]:
         """Write and fsync, in one transaction.
 
         Raises:
             sqlite3.Error: nothing was written.
+            ValueError: a lease can't be written, and none was.
         """
-        await self._in_thread(self._write, changes)
+        assert self._worker is not None, "load() comes first"
+        await self._worker.run(self._write, changes)
         return ()
 
     async def close(self) -> None:
         """Close the file and let another server have it."""
-        if self._thread is None:
-            return
-        await self._in_thread(self._close)
-        self._thread.shutdown()
-        self._thread = None
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.run(self._close)
+            worker.end()
 
-    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="aiodhcp-sqlite")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
-
-    def _open(self) -> list[Lease]:
+    def _open(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.path)
@@ -130,32 +143,80 @@ class SqliteStore:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
             _migrate(database, self.path)
-            return _read(database, self.path)
+            for _ in self._fold():
+                pass
+            return database
         except BaseException as error:
-            self._close()
+            self._let_go()
             if isinstance(error, sqlite3.Error):
                 raise StoreError(f"{self.path}: is damaged or can't be read: {error}") from error
             raise
 
     def _write(self, changes: Sequence[Lease]) -> None:
         database = self._database
-        assert database is not None, "load() comes first"
-        pieces = list(_pieces(changes))
-        if len(pieces) == 1:
-            # A statement alone is its own transaction.
-            database.execute(_PUT[len(changes)], tuple(chain.from_iterable(changes)))
-            return
-        database.execute("BEGIN IMMEDIATE")
+        assert database is not None
+        # A statement alone is its own transaction.
+        database.execute("INSERT INTO journal (leases) VALUES (?)", (b"".join(map(pack, changes)),))
+        self._journalled += len(changes)
+        if self._journalled >= JOURNAL_LIMIT or self._folding is not None:
+            # As fast as it grows, and a little faster.
+            for _ in range(1 + len(changes) // FOLDED_AT_ONCE):
+                self._fold_on()
+
+    def _rest(self) -> bool:
+        """There is time to fold. Whether there still is something to be folded."""
+        if self._journalled:
+            self._fold_on()
+        return bool(self._journalled)
+
+    def _fold_on(self) -> None:
+        """A step of folding, which may fail without harm: the journal keeps what it has."""
+        if self._folding is None:
+            self._folding = self._fold()
         try:
-            for piece in pieces:
-                database.execute(_PUT[len(piece)], tuple(chain.from_iterable(piece)))
-            database.execute("COMMIT")
-        except BaseException:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            raise
+            if next(self._folding, self) is self:
+                self._folding, self._complained = None, False
+        except (sqlite3.Error, StoreError) as error:
+            self._folding = None
+            if not self._complained:
+                log.warning("%s: what was committed stays in the journal for now: %s", self.path, error)
+            self._complained = True
+
+    def _fold(self) -> Iterator[None]:
+        """Move what is in the journal now into the table, in steps. Between them both have some of it, and whoever
+        reads table and journal finds the same as before.
+        """
+        database = self._database
+        assert database is not None
+        last = database.execute("SELECT max(id) FROM journal").fetchone()[0]
+        if last is None:
+            self._journalled = 0
+            return
+        leases: dict[int, Lease] = {}
+        count = 0
+        for lease in _journalled(database, self.path):
+            leases[lease.address] = lease
+            count += 1
+        self._journalled = max(count, self._journalled)
+        # Those that are near each other in the file are written together.
+        rest = iter(sorted(leases.values()))
+        while piece := list(islice(rest, FOLDED_AT_ONCE)):
+            with database:
+                database.execute("BEGIN IMMEDIATE")
+                for rows in _pieces(piece):
+                    database.execute(_PUT[len(rows)], tuple(chain.from_iterable(rows)))
+            yield
+        database.execute("DELETE FROM journal WHERE id <= ?", (last,))
+        self._journalled -= count
 
     def _close(self) -> None:
+        if self._database is not None:
+            while self._journalled and not self._complained:
+                self._fold_on()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._folding, self._journalled = None, 0
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -170,6 +231,15 @@ def _pieces(changes: Sequence[Lease]) -> Iterator[Sequence[Lease]]:
         while len(changes) - at >= rows:
             yield changes[at : at + rows]
             at += rows
+
+
+def _journalled(database: sqlite3.Connection, path: Path) -> Iterator[Lease]:
+    """The leases in the journal, in the order in which they were committed."""
+    for number, octets in database.execute("SELECT id, leases FROM journal ORDER BY id"):
+        try:
+            yield from unpack_all(octets)
+        except ValueError as error:
+            raise StoreError(f"{path}: is damaged: entry {number} of the journal: {error}") from None
 
 
 def _locked(path: Path) -> IO[str]:
@@ -211,16 +281,23 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _read(database: sqlite3.Connection, path: str | os.PathLike[str]) -> list[Lease]:
+def _rows(database: sqlite3.Connection, path: Path) -> Iterator[tuple[Any, ...]]:
+    """The leases in the table, by address.
+
+    Raises:
+        StoreError: it is damaged.
+    """
     # A file that is only read may be of an older version.
     present = {row[1] for row in database.execute("PRAGMA table_info(lease)")}
-    columns = [name for name in Lease._fields if name in present or name not in Lease._field_defaults]
-    rows = database.execute(f"SELECT {','.join(columns)} FROM lease ORDER BY address")
-    states = {int(state): state for state in LeaseState}
+    defaults = {name: "NULL" if value is None else str(value) for name, value in Lease._field_defaults.items()}
+    columns = [name if name in present else defaults.get(name, name) for name in Lease._fields]
     try:
-        return [Lease(**dict(zip(columns, row, strict=True), state=states[row[4]])) for row in rows]
-    except KeyError as error:
-        raise StoreError(f"{path}: is damaged: a lease has state {error}, which doesn't exist") from None
+        known = ",".join(str(state) for state in STATES)
+        for (state,) in database.execute(f"SELECT state FROM lease WHERE state NOT IN ({known}) LIMIT 1"):
+            raise StoreError(f"{path}: is damaged: a lease has state {state}, which doesn't exist")
+        yield from database.execute(f"SELECT {','.join(columns)} FROM lease ORDER BY address")
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: is damaged or can't be read: {error}") from error
 
 
 def read_leases(path: str | os.PathLike[str]) -> list[Lease]:
@@ -236,7 +313,12 @@ def read_leases(path: str | os.PathLike[str]) -> list[Lease]:
         try:
             if database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 raise StoreError(f"{path}: is not a lease file of aiodhcp")
-            return _read(database, path)
+            # Both as they are at one instant.
+            database.execute("BEGIN")
+            leases = {lease.address: lease for lease in LeaseRows(_rows(database, Path(path)))}
+            if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone():
+                leases.update((lease.address, lease) for lease in _journalled(database, Path(path)))
+            return [leases[address] for address in sorted(leases)]
         finally:
             database.close()
     except sqlite3.Error as error:
