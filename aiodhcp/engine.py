@@ -117,6 +117,7 @@ class Engine:
             self._encode,
             *((self._pkt_send, self._encode_edited) if hooks.dhcp_pkt_send else ()),
         )
+        self._only_encodes = len(self._answering) == 1
         self._finishing: tuple[Step, ...] = (self._tell_dropped, self._tell_processed) if hooks.dhcp_pkt_drop else ()
 
     @property
@@ -161,7 +162,7 @@ class Engine:
 
     def decide(self, exchange: Exchange) -> None:
         """Apply RFC 2131 §4.3: subnet, client, address, lease and reply. All at once, without waiting."""
-        if exchange.dropped:
+        if exchange.reason is not None or exchange.vetoed:
             return
         try:
             if exchange.op != _BOOTREQUEST:
@@ -186,7 +187,13 @@ class Engine:
         """The changes are committed. Fire ``dhcp_address_del``, ``dhcp_address_offer`` and ``dhcp_pkt_send``, and
         encode the reply into ``exchange.answer``, which stays None where there is none.
         """
-        exchange.pending = _take(exchange, self._answering)
+        if self._only_encodes:
+            try:
+                self._encode(exchange)
+            except Exception as error:
+                _fault(exchange, error)
+        else:
+            exchange.pending = _take(exchange, self._answering)
 
     def finish(self, exchange: Exchange) -> None:
         """The packet is done with. Fire ``dhcp_pkt_drop``: the reason if it was dropped, then PROCESSED. Once."""
@@ -199,7 +206,8 @@ class Engine:
             self._vetoed["all"] += 1
         elif exchange.answer is not None:
             self.sent[exchange.reply_type] += 1
-        exchange.pending = _take(exchange, self._finishing)
+        if self._finishing:
+            exchange.pending = _take(exchange, self._finishing)
 
     def serve(self, interfaces: Iterable[Interface]) -> None:
         """These are the server's interfaces, and no others. One that a datagram comes from is known by that, too."""

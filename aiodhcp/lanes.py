@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Final, NamedTuple
 
 from aiodhcp.exchange import Exchange
@@ -49,12 +49,8 @@ class Lanes:
         self._late = late
         self._failed = failed
         self._lanes: dict[bytes | Exchange, deque[_Place]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._lanes)
-
-    def __contains__(self, client: bytes) -> bool:
-        return client in self._lanes
+        self.clients: Mapping[bytes | Exchange, Collection[object]] = self._lanes
+        """Whose packets wait, for whom a call a packet is too dear."""
 
     def is_full(self, client: bytes) -> bool:
         """Whether as many packets of the client wait as may."""

@@ -24,6 +24,8 @@ __all__ = ["Placement", "address_option", "dotted"]
 
 REQUESTED_ADDRESS: Final = 50
 SERVER_ID: Final = 54
+LINKS_KEPT: Final = 65536
+"""Relay agents whose links are remembered."""
 _GIVING_BACK: Final = frozenset({MessageType.DECLINE, MessageType.RELEASE})
 _NAMING: Final = frozenset({MessageType.REQUEST, MessageType.DECLINE})
 """Messages about one address: it has to be in its subnet, and not another one that might suit the client."""
@@ -44,6 +46,7 @@ class Placement:
         self._filters = config.filters if config.filters else None
         self._denied = frozenset(each.name for each in config.classes if each.deny)
         tests = config.tests
+        self._server_id = config.server_id
         self._early, self._late = tuple(tests.early), tuple(tests.late)
         self._relayed = frozenset(tests.relayed)
         self._named = frozenset(relay for subnet in config.subnets for relay in subnet.relays)
@@ -65,6 +68,8 @@ class Placement:
             each.asks_relay
             for each in (*config.reservations, *(each for subnet in config.subnets for each in subnet.reservations))
         )
+        self._reserves = bool(self._in_subnet or self._global or self._lines)
+        self._links: dict[tuple[int, bytes], tuple[Subnet, ...]] = {}
         self._local: dict[Interface, tuple[Subnet, ...]] = {}
         self._server_ids: dict[tuple[Interface, Subnet | None], int] = {}
 
@@ -146,12 +151,12 @@ class Placement:
         """
         giaddr, ciaddr = exchange.giaddr, exchange.ciaddr
         if giaddr and giaddr not in self._named:
-            if self._is_nowhere(giaddr):
+            if giaddr >> 24 in NOWHERE and self._is_nowhere(giaddr):
                 raise Dropped(DropReason.INVALID, f"giaddr is {dotted(giaddr)}, which no relay agent can have")
             own = giaddr in self.addresses.own or giaddr in exchange.interface.addresses
             if own and giaddr >> 24 not in NOWHERE:
                 raise Dropped(DropReason.INVALID, f"giaddr is {dotted(giaddr)}, the server's own address")
-        if ciaddr and self._is_nowhere(ciaddr):
+        if ciaddr and ciaddr >> 24 in NOWHERE and self._is_nowhere(ciaddr):
             raise Dropped(DropReason.INVALID, f"ciaddr is {dotted(ciaddr)}, which no client can have")
         subnet = exchange.subnet if exchange.placed else self._find_subnet(exchange)
         if subnet is None:
@@ -160,21 +165,29 @@ class Placement:
         return subnet
 
     def _is_nowhere(self, address: int) -> bool:
-        """Whether nobody can have an address: not if it is served, as on the loopback of one machine."""
-        return address >> 24 in NOWHERE and self.config.subnet_of(address) is None
+        """Whether nobody can have such an address: not if it is served, as on the loopback of one machine."""
+        return self.config.subnet_of(address) is None
 
     def _find_subnet(self, exchange: Exchange) -> Subnet | None:
-        return self._on_link(exchange, self.link(exchange))
+        link = self.link(exchange)
+        if len(link) == 1 and (not exchange.ciaddr or link[0].first <= exchange.ciaddr <= link[0].last):
+            return link[0]
+        return self._on_link(exchange, link)
 
     def link(self, exchange: Exchange) -> tuple[Subnet, ...]:
         """The subnets of the client's link that it may be in."""
-        address, virtual = 0, GLOBAL
-        if self._virtual:
-            virtual = selected(exchange)
-        if exchange.giaddr or SUBNET_SELECTION in exchange.received:
+        giaddr, received = exchange.giaddr, exchange.received
+        virtual = selected(exchange) if self._virtual else GLOBAL
+        if SUBNET_SELECTION in received or (giaddr and RELAY_AGENT_INFORMATION in received):
             by, address = selection(exchange)
-        if address:
-            subnet = self.config.subnet_of(address) if by else self.config.subnet_of_relay(address, virtual)
+        else:
+            by, address = "", giaddr
+        if address and not by:
+            link = self._links.get((address, virtual))
+            if link is None:
+                link = self._link_of_relay(address, virtual)
+        elif address:
+            subnet = self.config.subnet_of(address)
             link = () if subnet is None else self.config.link_of(subnet)
         else:
             interface = exchange.datagram.interface
@@ -186,6 +199,16 @@ class Placement:
             link = tuple(subnet for subnet in link if subnet.virtual == virtual)
         if self._selective:
             link = tuple(subnet for subnet in link if self._permitted(exchange, subnet))
+        return link
+
+    def _link_of_relay(self, giaddr: int, virtual: bytes) -> tuple[Subnet, ...]:
+        """The subnets of the link that a relay agent stands for."""
+        subnet = self.config.subnet_of_relay(giaddr, virtual)
+        if subnet is None:
+            return ()
+        if len(self._links) >= LINKS_KEPT:
+            self._links.clear()
+        self._links[giaddr, virtual] = link = self.config.link_of(subnet)
         return link
 
     def _permitted(self, exchange: Exchange, subnet: Subnet) -> bool:
@@ -213,11 +236,14 @@ class Placement:
     def enter(self, exchange: Exchange, subnet: Subnet) -> None:
         """The client is in ``subnet``: what is known of it there."""
         looked_up = exchange.looked_up
-        if looked_up is None or subnet is not exchange.subnet:
+        if looked_up is None:
+            if self._reserves:
+                exchange.reservation = self._reservation(exchange, subnet)
+        elif subnet is not exchange.subnet:
             exchange.reservation = self._reservation(exchange, subnet)
         exchange.subnet = subnet
         exchange.lease_before = known = self.leases.find(exchange.client, subnet.first, subnet.last)
-        exchange.server_id = self.config.server_id or self.own_address(exchange.datagram, subnet)
+        exchange.server_id = self._server_id or self.own_address(exchange.datagram, subnet)
         if RELAY_AGENT_INFORMATION in exchange.received or (known is not None and known.relay_agent):
             override = exchange.relay_agent.get(SERVER_ID_OVERRIDE, b"")
             if len(override) == 4 and any(override):

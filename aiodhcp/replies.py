@@ -50,6 +50,8 @@ CLASSLESS_ROUTES: Final = frozenset({121, 249})
 IP_AND_UDP: Final = 28
 """Octets of the headers that option 57 counts (RFC 2131 §2: a 576-octet IP datagram)."""
 SMALLEST, LARGEST = 576, 1500
+USUAL: Final = SMALLEST - IP_AND_UDP
+"""Octets of the message that a client takes that says nothing else."""
 ESSENTIAL: Final = 36
 """Octets of the options field that are kept from all that is echoed: message type, server identifier and times."""
 LEAST_ROOM: Final = 64
@@ -133,7 +135,11 @@ class Replies:
         """The reply, 300 octets at least (RFC 951), its options in the order the client asked for them."""
         received = exchange.received
         kind = exchange.reply_type
-        largest = _bootp_maximum(exchange) if kind == BOOTP_REPLY else maximum(received.get(MAXIMUM_SIZE))
+        largest = USUAL
+        if kind == BOOTP_REPLY:
+            largest = _bootp_maximum(exchange)
+        elif MAXIMUM_SIZE in received:
+            largest = maximum(received[MAXIMUM_SIZE])
         room = largest - MINIMUM_LENGTH
         fqdn = exchange.fqdn if kind != _NAK else b""
         relayed, virtual = received.get(RELAY_AGENT_INFORMATION, b""), b""
@@ -162,6 +168,11 @@ class Replies:
             plan = self._plan(key, exchange, room - len(echo)) if found is None else found
         if plan.left_out:
             exchange.left_out = plan.left_out
+        flags = exchange.flags
+        if exchange.giaddr and (kind == _NAK or not (exchange.yiaddr or exchange.ciaddr)):
+            # The relay agent has no address to send to, and has to broadcast it: a NAK (RFC 2131 §4.3.2), and what says
+            # neither yiaddr nor ciaddr.
+            flags |= BROADCAST_FLAG
         data = b"".join(
             (
                 FIXED_FIELDS.pack(
@@ -171,7 +182,7 @@ class Replies:
                     0,
                     exchange.xid,
                     0,
-                    exchange.flags | BROADCAST_FLAG if exchange.giaddr and _is_homeless(exchange) else exchange.flags,
+                    flags,
                     exchange.ciaddr if kind in (_ACK, BOOTP_REPLY) else 0,
                     exchange.yiaddr,
                     plan.siaddr,
@@ -245,13 +256,6 @@ class Replies:
                 exchange.hardware_address,
                 exchange.subnet,
             )
-
-
-def _is_homeless(exchange: Exchange) -> bool:
-    """Whether the relay agent has no address to send the reply to, and has to broadcast it: a NAK (RFC 2131 §4.3.2),
-    and what says neither yiaddr nor ciaddr.
-    """
-    return exchange.reply_type == _NAK or not (exchange.yiaddr or exchange.ciaddr)
 
 
 def _options(
@@ -363,5 +367,5 @@ def _bootp_maximum(exchange: Exchange) -> int:
 def maximum(size: bytes | None) -> int:
     """Octets that a reply may have, from ``op`` on, by what option 57 says."""
     if size is None or len(size) != 2:
-        return SMALLEST - IP_AND_UDP
+        return USUAL
     return min(max(int.from_bytes(size, "big"), SMALLEST), LARGEST) - IP_AND_UDP

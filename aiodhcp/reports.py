@@ -14,6 +14,10 @@ __all__ = ["LINES_PER_SECOND", "Reports"]
 LINES_PER_SECOND: Final = 100
 """Above this a second's events are counted instead of written: formatting each would halve the throughput."""
 
+# Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
+_OFFER: Final = MessageType.OFFER
+_NEW: Final = AddressKind.NEW
+_OLD: Final = AddressKind.OLD
 # Drops that an administrator has to know about; the others are for ``--verbose``.
 _ALARMING: Final = frozenset({DropReason.NOADDRESS, DropReason.NO_SUBNETS, DropReason.NOMEM, DropReason.INTERNAL_ERROR})
 
@@ -31,13 +35,13 @@ class Reports:
     def finished(self, exchange: Exchange) -> None:
         """An exchange is done with."""
         log = self._log
-        unserved = _is_unserved(exchange)
-        if exchange.reply_type == MessageType.OFFER and not unserved and not log.isEnabledFor(logging.DEBUG):
-            return
-        if not log.isEnabledFor(logging.INFO) and not (
-            unserved or exchange.reason in _ALARMING or exchange.problem is AddressProblem.DECLINE
-        ):
-            return
+        if exchange.reason is None and exchange.problem is None:
+            # As with nearly all: asked first whether there is anything to say.
+            if exchange.reply_type == _OFFER:
+                if exchange.yiaddr and not log.isEnabledFor(logging.DEBUG):
+                    return
+            elif not log.isEnabledFor(logging.INFO):
+                return
         level, event = _event(exchange)
         if not log.isEnabledFor(level):
             return
@@ -63,7 +67,7 @@ class Reports:
 
 def _is_unserved(exchange: Exchange) -> bool:
     """Whether there was no address for the client, which was told so (RFC 2563)."""
-    return exchange.reply_type == MessageType.OFFER and not exchange.yiaddr
+    return exchange.reply_type == _OFFER and not exchange.yiaddr
 
 
 def _event(exchange: Exchange) -> tuple[int, str]:
@@ -73,9 +77,9 @@ def _event(exchange: Exchange) -> tuple[int, str]:
         return (logging.WARNING if exchange.reason in _ALARMING else logging.DEBUG), "dropped"
     if _is_unserved(exchange):
         return logging.WARNING, "unserved"
-    if exchange.kind is AddressKind.NEW:
+    if exchange.kind is _NEW:
         return logging.INFO, "leased"
-    if exchange.kind is AddressKind.OLD:
+    if exchange.kind is _OLD:
         return logging.INFO, "renewed"
     if exchange.problem is AddressProblem.DECLINE:
         return logging.WARNING, "declined"
@@ -83,7 +87,7 @@ def _event(exchange: Exchange) -> tuple[int, str]:
         return logging.INFO, "released"
     if exchange.problem is AddressProblem.NACKED:
         return logging.INFO, "refused"
-    if exchange.reply_type == MessageType.OFFER:
+    if exchange.reply_type == _OFFER:
         return logging.DEBUG, "offered"
     if exchange.message_type == MessageType.LEASEQUERY:
         return logging.DEBUG, "queried"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from aiodhcp.classes import Class, Classes
@@ -236,11 +237,25 @@ class Subnet:
 
     def pool(self, address: int) -> Pool | None:
         """The pool that gives out ``address``."""
-        for pool in self.pools:
-            for first, last in pool.ranges:
-                if first <= address <= last:
-                    return pool
+        at = bisect_right(self._range_firsts, address) - 1
+        if at >= 0:
+            last, pool = self._ranges[at]
+            if address <= last:
+                return pool
         return None
+
+    @cached_property
+    def _ranges(self) -> Sequence[tuple[int, Pool]]:
+        """The last address of each range and its pool, in order."""
+        return [(last, pool) for _, last, pool in self._in_order()]
+
+    @cached_property
+    def _range_firsts(self) -> list[int]:
+        return [first for first, _, _ in self._in_order()]
+
+    def _in_order(self) -> list[tuple[int, int, Pool]]:
+        ranges = [(first, last, pool) for pool in self.pools for first, last in pool.ranges]
+        return sorted(ranges, key=itemgetter(0))
 
 
 def _check_reserved(reservations: Sequence[Reservation], key: str, where: str) -> None:

@@ -171,6 +171,7 @@ class Traffic:
             paused: why they are to be dropped, if they are.
         """
         engine, ready = self.engine, []
+        committing, waiting = self._committing, self._lanes.clients
         for datagram in datagrams:
             if engine.in_flight >= 2 * self._max_in_flight:
                 # They wait for the ``async`` plugins that would have to be told.
@@ -186,7 +187,7 @@ class Traffic:
                 continue
             exchange = engine.arrive(datagram, now)
             engine.in_flight += 1
-            if self._committing or self._lanes:
+            if waiting or exchange.client in committing:
                 why = self._duplicates(exchange)
                 if why:
                     _dismiss(exchange)
@@ -194,7 +195,7 @@ class Traffic:
                     engine.finish(exchange)
                     self._lanes.enter(exchange, self._go_home, alone=True)
                     continue
-            if exchange.pending is not None or exchange.client in self._lanes:
+            if exchange.pending is not None or exchange.client in waiting:
                 self._lanes.enter(exchange, self._go, undecided=True)
                 continue
             engine.decide(exchange)
@@ -203,7 +204,7 @@ class Traffic:
                 self._add(exchange)
                 self._lanes.enter(exchange, self._go_commit)
             elif exchange.changes:
-                self._committing[exchange.client] = exchange
+                committing[exchange.client] = exchange
                 self.commits.add(exchange)
             elif exchange.delay:
                 self._delay(exchange)
@@ -234,14 +235,14 @@ class Traffic:
 
     def _answer(self, exchanges: Iterable[Exchange]) -> None:
         """What the exchanges say may be said now."""
-        lanes, done, answers = self._lanes, [], []
+        lanes, waiting, done, answers = self._lanes, self._lanes.clients, [], []
         for exchange in exchanges:
-            if lanes.must_wait(exchange):
+            if waiting and lanes.must_wait(exchange):
                 lanes.enter(exchange, self._go_answer)
                 continue
             exchange.engine.answer(exchange)
             if exchange.pending is not None:
-                lanes.enter(exchange, self._go_on, alone=exchange.client in lanes)
+                lanes.enter(exchange, self._go_on, alone=exchange.client in waiting)
                 continue
             done.append(exchange)
             if exchange.answer is not None:
@@ -251,7 +252,7 @@ class Traffic:
         for exchange in done:
             exchange.engine.finish(exchange)
             if exchange.pending is not None:
-                lanes.enter(exchange, self._go_home, alone=exchange.client in lanes)
+                lanes.enter(exchange, self._go_home, alone=exchange.client in waiting)
             else:
                 self._finished(exchange)
 

@@ -20,6 +20,7 @@ from aiodhcp import (
     Pool,
     Reservation,
     Subnet,
+    placement,
 )
 from aiodhcp.relays import sub_options
 
@@ -549,3 +550,10 @@ def test_no_other_word_for_it() -> None:
         ValueError, match=r"^agent_options_without_relay: expected 'ignore', 'trust' or 'drop', got 'x'"
     ):
         make_engine(agent_options_without_relay="x")
+
+
+def test_more_relay_agents_than_are_remembered(new_client: NewClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "LINKS_KEPT", 2)
+    engine = make_engine(make_subnet(network="192.0.2.0/24"))
+    for agent in range(200, 206):
+        assert new_client(engine, giaddr=f"192.0.2.{agent}").discover() is not None
