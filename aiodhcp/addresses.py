@@ -83,12 +83,12 @@ class Addresses:
         }
         # Packets that are on their way may still take from the pools that were.
         self._free = previous | self._pools
-        mapped = False
+        mapped, known = False, self.leases.known
         for free in self._pools.values():
             if isinstance(free, FreeMap):
                 mapped = True
             else:
-                free.skip(self.leases.__contains__)
+                free.skip(known)
         if mapped:
             for address in self.leases.addresses(LeaseState.ACTIVE, LeaseState.DECLINED):
                 self._take_out(address)

@@ -6,12 +6,13 @@ Knows integers and octets only: no subnet, no packet, no clock.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from enum import IntEnum
 from ipaddress import IPv4Address
-from typing import Any, Final, NamedTuple
+from itertools import filterfalse
+from typing import Final, NamedTuple
 
-__all__ = ["NEVER", "FreeAddresses", "Lease", "LeaseRows", "LeaseState"]
+__all__ = ["NEVER", "FreeAddresses", "Lease", "LeaseState"]
 
 NEVER: Final = 1 << 40
 """``Lease.expires`` of a lease without end (RFC 2131 §3.3): beyond any time of day."""
@@ -97,21 +98,6 @@ class Lease(NamedTuple):
         return self.chaddr.hex(":")
 
 
-class LeaseRows:
-    """Leases as plain tuples of the same fields, for whom a million of objects are too dear. Iterated, it has leases.
-
-    Args:
-        rows: the tuples, with the state as a number that a ``LeaseState`` has.
-    """
-
-    def __init__(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        self.rows = rows
-
-    def __iter__(self) -> Iterator[Lease]:
-        for address, client, htype, chaddr, state, *rest in self.rows:
-            yield Lease(address, client, htype, chaddr, STATES[state], *rest)
-
-
 class FreeAddresses:
     """Which address of a pool to give next, without a search: first those never used, in order, then those given
     back, the longest unused first.
@@ -126,11 +112,16 @@ class FreeAddresses:
         self._next = self._ranges[0][0] if self._ranges else 0
         self._returned: OrderedDict[int, None] = OrderedDict()
 
-    def skip(self, used: Callable[[int], bool]) -> None:
+    def skip(self, used: Container[int]) -> None:
         """Begin at the first address that is not ``used``."""
-        first = self.take(lambda address: not used(address), used)
-        if first is not None:
-            self._next = first
+        for at in range(self._range, len(self._ranges)):
+            first, last = self._ranges[at]
+            unused = next(filterfalse(used.__contains__, range(max(first, self._next), last + 1)), None)
+            if unused is not None:
+                self._range, self._next = at, unused
+                return
+            self._next = 0
+        self._range = len(self._ranges)
 
     def give_back(self, address: int) -> None:
         """The address is free again."""

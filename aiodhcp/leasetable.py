@@ -8,19 +8,18 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
-from aiodhcp.leases import NEVER, Lease, LeaseRows, LeaseState
-from aiodhcp.packing import pack, state_of, unpack
+from aiodhcp.leases import NEVER, Lease, LeaseState
+from aiodhcp.packing import PackedLeases, glance, pack, state_of, unpack
 
 __all__ = ["LeaseTable"]
 
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
 _ACTIVE: Final = LeaseState.ACTIVE
 _DECLINED: Final = LeaseState.DECLINED
-_STATE, _EXPIRES, _COUNTED = (Lease._fields.index(name) for name in ("state", "expires", "counted"))
 _TIMED: Final = frozenset({_ACTIVE, _DECLINED})
 _NOBODYS: Final = Lease(-1, b"", 0, b"", LeaseState.EXPIRED, 0, 0)
 
@@ -59,26 +58,31 @@ class LeaseTable:
     def load(self, leases: Iterable[Lease]) -> None:
         """``put`` a million leases, of which nearly all are the only one of their client. Of several the one that ends
         last counts as put last.
+
+        Raises:
+            StoreError: they come as octets, and some are damaged.
         """
+        packed = leases if isinstance(leases, PackedLeases) else PackedLeases(map(pack, leases), "the leases")
         by_address, by_client, due = self._by_address, self._by_client, self._due
-        others: list[tuple[Any, ...]] = []
-        for row in leases.rows if isinstance(leases, LeaseRows) else leases:
-            address, client = row[0], row[1]
-            if address in by_address or client in by_client or not client or row[_COUNTED]:
-                others.append(row)
-                continue
-            by_address[address] = pack(row)
-            by_client[client] = address
-            expires = row[_EXPIRES]
-            if expires < NEVER and row[_STATE] in _TIMED:
-                addresses = due.get(expires)
-                if addresses is None:
-                    due[expires] = array("I", (address,))
-                    heapq.heappush(self._seconds, expires)
-                else:
-                    addresses.append(address)
-                self._entries += 1
-        again = [*LeaseRows(others)]
+        again: list[Lease] = []
+        try:
+            for data in packed.octets:
+                address, client, state, expires, is_counted = glance(data)
+                if address in by_address or client in by_client or not client or is_counted:
+                    again.append(unpack(data))
+                    continue
+                by_address[address] = data
+                by_client[client] = address
+                if expires < NEVER and state in _TIMED:
+                    addresses = due.get(expires)
+                    if addresses is None:
+                        due[expires] = array("I", (address,))
+                        heapq.heappush(self._seconds, expires)
+                    else:
+                        addresses.append(address)
+                    self._entries += 1
+        except ValueError as error:
+            raise packed.damaged(error) from None
         known = {by_client[lease.client] for lease in again if lease.client in by_client}
         again += [lease for lease in map(self.get, known) if lease is not None]
         for lease in sorted(again, key=attrgetter("expires")):
@@ -89,6 +93,11 @@ class LeaseTable:
 
     def __iter__(self) -> Iterator[Lease]:
         return map(unpack, list(self._by_address.values()))
+
+    @property
+    def known(self) -> Container[int]:
+        """The addresses that something is known of, for whom a call for each is too dear."""
+        return self._by_address
 
     def __contains__(self, address: int) -> bool:
         return address in self._by_address

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from aiodhcp.errors import StoreError
 from aiodhcp.leases import STATES, Lease
 
-__all__ = ["pack", "state_of", "unpack", "unpack_all"]
+__all__ = ["PackedLeases", "glance", "pack", "split", "state_of", "unpack"]
 
 _HEAD: Final = struct.Struct("!IBBqqqBBB")
 """address, htype, state, starts, expires, last_transaction; octets of client and chaddr; which other fields follow."""
@@ -17,12 +18,13 @@ _NONE: Final = (None,) * 4
 """The others of most leases: hostname, counted, relay_agent, nonce."""
 _TEXT: Final = (True, True, False, False)
 """Which of them are text."""
+_IS_COUNTED: Final = 2
 _IN_CLIENT: Final = 255
 """As octets of chaddr: it is the client identifier without its first octet, as nearly all are."""
 
 
-def pack(lease: Lease | tuple[Any, ...]) -> bytes:
-    """A lease, or its row, as octets.
+def pack(lease: Lease) -> bytes:
+    """A lease as octets.
 
     Raises:
         ValueError: a field is out of range.
@@ -62,8 +64,30 @@ def state_of(data: bytes) -> int:
     return data[5]
 
 
-def unpack_all(data: bytes) -> Iterator[Lease]:
-    """Each of the leases whose octets follow one another.
+def glance(data: bytes) -> tuple[int, bytes, int, int, bool]:
+    """Address, client, state and end of a lease that was packed, and whether it is counted under something.
+
+    Raises:
+        ValueError: these are not the octets of one lease.
+    """
+    try:
+        address, _, state, _, expires, _, size, other, bits = _HEAD.unpack_from(data)
+        end = 33 + size
+        if bits:
+            end = _unpack(data, 0)[1]
+        elif other != _IN_CLIENT:
+            end += other
+        if end != len(data):
+            raise ValueError(f"a lease has {len(data)} octets instead of {end}")
+        if state not in STATES:
+            raise ValueError(f"a lease has state {state}, which doesn't exist")
+    except (struct.error, KeyError, UnicodeError) as error:
+        raise ValueError(f"these are not the octets of a lease: {error}") from None
+    return address, data[33 : 33 + size], state, expires, bool(bits & _IS_COUNTED)
+
+
+def split(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The address and the octets of each of the leases whose octets follow one another.
 
     Raises:
         ValueError: these are not the octets of leases.
@@ -71,12 +95,38 @@ def unpack_all(data: bytes) -> Iterator[Lease]:
     at = 0
     while at < len(data):
         try:
-            lease, at = _unpack(data, at)
+            lease, end = _unpack(data, at)
         except (struct.error, KeyError, UnicodeError) as error:
             raise ValueError(f"no lease at offset {at}: {error}") from None
-        if at > len(data):
+        if end > len(data):
             raise ValueError("the last lease is cut short")
-        yield lease
+        yield lease.address, data[at:end]
+        at = end
+
+
+class PackedLeases:
+    """Leases as octets, for whom a million objects are too dear. Iterated, it has leases.
+
+    Args:
+        octets: of each lease.
+        where: from, in words.
+    """
+
+    def __init__(self, octets: Iterable[bytes], where: str) -> None:
+        self.octets = octets
+        self.where = where
+
+    def __iter__(self) -> Iterator[Lease]:
+        for data in self.octets:
+            try:
+                glance(data)
+            except ValueError as error:
+                raise self.damaged(error) from None
+            yield unpack(data)
+
+    def damaged(self, error: ValueError) -> StoreError:
+        """What is raised where some are not what they should be."""
+        return StoreError(f"{self.where}: is damaged: {error}")
 
 
 def _unpack(data: bytes, at: int) -> tuple[Lease, int]:

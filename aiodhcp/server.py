@@ -19,7 +19,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 from itertools import islice
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from aiodhcp.constants import ControlCode
 from aiodhcp.engine import Engine
@@ -27,8 +27,9 @@ from aiodhcp.errors import ConfigError
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
 from aiodhcp.leasequery_tcp import LeasequeryListener, Prepared
-from aiodhcp.leases import Lease, LeaseRows, LeaseState
+from aiodhcp.leases import Lease
 from aiodhcp.leasetable import LeaseTable
+from aiodhcp.packing import PackedLeases
 from aiodhcp.prober import Prober
 from aiodhcp.protocol import DhcpProtocol
 from aiodhcp.renewals import ForcedRenewals, Renewals
@@ -156,8 +157,8 @@ class DhcpServer:
         self._state = _State.STARTING
         try:
             leases = await self._store.load()
-            if isinstance(leases, LeaseRows):
-                leases = LeaseRows(_with_progress(leases.rows))
+            if isinstance(leases, PackedLeases):
+                leases = PackedLeases(_with_progress(leases.octets), leases.where)
             # A million of them take seconds, in which other things of the loop go on.
             self._traffic.engine = await asyncio.to_thread(Engine, self.config, self.hooks, leases)
             self.engine.tracing = self._recent is not None
@@ -195,7 +196,7 @@ class DhcpServer:
 
     def _outside(self) -> int:
         """How many leases are in no subnet."""
-        addresses = sorted(self.leases.addresses(*LeaseState))
+        addresses = sorted(self.leases.addresses())
         inside = (
             bisect_right(addresses, subnet.last) - bisect_left(addresses, subnet.first)
             for subnet in self.config.subnets
@@ -494,7 +495,7 @@ class DhcpServer:
                 task.cancel()
 
 
-def _with_progress(leases: Iterable[Any]) -> Iterator[Any]:
+def _with_progress(leases: Iterable[bytes]) -> Iterator[bytes]:
     """The same; the log says how far it is when there are many."""
     rest, said, count = iter(leases), time.monotonic(), 0
     while some := list(islice(rest, 10_000)):

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from aiodhcp.errors import StoreError
 from aiodhcp.leases import NEVER, FreeAddresses, Lease, LeaseState
 from aiodhcp.leasetable import LeaseTable
+from aiodhcp.packing import PackedLeases, pack
 
 ACTIVE, RELEASED, EXPIRED, DECLINED = LeaseState
 HOME, WORK = (0, 9), (10, 19)
@@ -381,7 +383,7 @@ def test_what_the_caller_refuses_is_not_named_again() -> None:
 )
 def test_a_new_start_goes_on_where_the_first_unused_one_is(used: list[int], rest: list[int]) -> None:
     free = FreeAddresses([(1, 2), (5, 5), (7, 8)])
-    free.skip(used.__contains__)
+    free.skip(used)
     assert [free.take(everything, everything) for _ in rest] == rest
     assert free.take(everything, everything) is None
     free.give_back(1)
@@ -421,3 +423,8 @@ def test_what_is_given_back_can_be_taken(parts: list[tuple[int, int]], steps: li
     rest = [free.take(is_free, is_free) for _ in range(len(pool) - len(taken))]
     assert rest == unused + returned
     assert free.take(is_free, is_free) is None
+
+
+def test_damaged_octets_are_not_loaded() -> None:
+    with pytest.raises(StoreError, match=r"leases.sqlite: is damaged: a lease has 39 octets instead of 40"):
+        LeaseTable().load(PackedLeases([pack(lease())[:-1]], "leases.sqlite"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aiodhcp import Lease, LeaseState
 from aiodhcp.leases import NEVER
-from aiodhcp.packing import pack, state_of, unpack, unpack_all
+from aiodhcp.packing import glance, pack, split, state_of, unpack
 
 octets = st.binary(max_size=255)
 # What was decoded from the wire, whatever was there.
@@ -36,11 +36,14 @@ def test_both_ways(lease: Lease) -> None:
     assert unpack(data) == lease
     assert type(unpack(data).state) is LeaseState
     assert state_of(data) == lease.state
+    assert glance(data) == (lease.address, lease.client, lease.state, lease.expires, lease.counted is not None)
 
 
 @given(st.lists(leases))
 def test_one_after_the_other(several: list[Lease]) -> None:
-    assert list(unpack_all(b"".join(map(pack, several)))) == several
+    found = list(split(b"".join(map(pack, several))))
+    assert [unpack(data) for _, data in found] == several
+    assert [address for address, _ in found] == [lease.address for lease in several]
 
 
 def test_a_usual_one_is_short() -> None:
@@ -64,7 +67,7 @@ def test_out_of_range(change: dict[str, object]) -> None:
 def test_any_octets_are_leases_or_are_said_not_to_be(data: bytes) -> None:
     said = ""
     try:
-        assert all(isinstance(each, Lease) for each in unpack_all(data))
+        assert all(glance(each)[0] == address for address, each in split(data))
     except ValueError as error:
         said = str(error)
     assert not said or said.startswith(("no lease at offset", "the last lease is cut short"))

@@ -338,7 +338,8 @@ async def test_a_newer_schema(path: Path) -> None:
 
 async def test_an_unknown_state(path: Path) -> None:
     await load_and_close(path)
-    execute(path, "INSERT INTO lease VALUES (167772161, x'01', 1, x'02', 9, 0, 0, NULL, NULL, NULL, 0, NULL)")
+    strange = pack(a_lease(1))[:5] + b"\x09" + pack(a_lease(1))[6:]
+    execute(path, f"INSERT INTO lease VALUES (167772161, x'{strange.hex()}')")
     said = await refusal(path)
     assert said == f"{path}: is damaged: a lease has state 9, which doesn't exist"
     with pytest.raises(StoreError, match="a lease has state 9"):
@@ -347,8 +348,20 @@ async def test_an_unknown_state(path: Path) -> None:
 
 async def test_a_host_name_that_is_no_text(path: Path) -> None:
     await load_and_close(path)
-    execute(path, "INSERT INTO lease VALUES (1, x'01', 1, x'02', 1, 0, 0, CAST(x'ff' AS TEXT), NULL, NULL, 0, NULL)")
-    assert f"{path}: is damaged or can't be read" in await refusal(path)
+    strange = pack(a_lease(1, hostname="name")).replace(b"name", b"na\xffe")
+    execute(path, f"INSERT INTO lease VALUES (167772161, x'{strange.hex()}')")
+    assert f"{path}: is damaged: these are not the octets of a lease: 'utf-8' codec can't decode" in await refusal(path)
+
+
+async def test_a_lease_that_is_cut_short(path: Path) -> None:
+    await load_and_close(path)
+    for octets, why in (
+        (pack(a_lease(1))[:-1], "a lease has 39 octets instead of 40"),
+        (pack(a_lease(1)) + b"x", "a lease has 41 octets instead of 40"),
+        (b"lease", "these are not the octets of a lease: unpack_from requires a buffer of at least 33 bytes"),
+    ):
+        execute(path, f"INSERT OR REPLACE INTO lease VALUES (167772161, x'{octets.hex()}')")
+        assert (await refusal(path)).startswith(f"{path}: is damaged: {why}")
 
 
 async def test_a_missing_table(path: Path) -> None:
@@ -480,6 +493,22 @@ async def test_whatever_ends_a_transaction(store: SqliteStore, path: Path, actio
     execute(path, "DROP TRIGGER full")
     await store.commit(leases(9))
     assert read_leases(path) == leases(9)
+
+
+# What people see
+
+
+async def test_the_table_can_be_read_with_other_programs(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.load()
+    forever = Lease(BASE + 2, b"\x00\xfe", 1, b"\xfe", LeaseState.RELEASED, 0, NEVER, "pc")
+    await store.commit([a_lease(1, starts=1_800_000_000), forever])
+    await store.close()
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT * FROM readable").fetchall() == [
+            ("10.0.0.1", "01020000000001", "active", "2027-01-15 08:00:00", "2027-01-15 09:00:00"),
+            ("10.0.0.2", "00fe", "released", "1970-01-01 00:00:00", "never"),
+        ]
 
 
 # The journal
