@@ -364,7 +364,8 @@ class LeaseAnswers:
         if lease.state == LeaseState.ACTIVE and not active:
             # Nobody has noticed it yet.
             state, began = BindingState.EXPIRED, lease.expires
-        elif lease.state == LeaseState.RELEASED and not lease.client:
+        elif not lease.client and lease.state != LeaseState.DECLINED:
+            # Deleted, or its probation is over: it was nobody's.
             state = BindingState.AVAILABLE
         second = int(now)
         told = [

@@ -148,6 +148,17 @@ async def test_each_state(serve: Serve, transport: MemoryTransport, clock: Any) 
         assert 91 not in told[1].options
 
 
+async def test_an_address_after_its_probation(serve: Serve, transport: MemoryTransport, clock: Any) -> None:
+    """Nobody had it last: it has not expired."""
+    async with serve(config=config()) as server, await Requestor.to(server) as requestor:
+        await lease(transport, 1)
+        transport.deliver(decline(1, FIRST))
+        clock.now += server.config.decline_time + 5
+        server.engine.tick(clock.now)
+        recovered = (await requestor.ask(query(BULK, address=FIRST)))[0]
+        assert (recovered.kind, recovered.state, recovered.number(153)) == (UNASSIGNED, 1, 5)
+
+
 async def test_a_client_that_moved_gave_its_address_back(serve: Serve, transport: MemoryTransport, clock: Any) -> None:
     async with serve(config=config()) as server, await Requestor.to(server) as requestor:
         await lease(transport, 1)
