@@ -11,6 +11,7 @@ from aiodhcp.fqdn import CLIENT_FQDN
 from aiodhcp.packet import Packet
 from aiodhcp.parameters import Parameters
 from aiodhcp.relays import selection
+from aiodhcp.virtual import VSS_OPTION
 
 if TYPE_CHECKING:
     from aiodhcp.exchange import Exchange
@@ -171,10 +172,13 @@ def _options(exchange: Exchange) -> Iterator[Fact]:
             source = "known of the lease or its subnet"
         elif code in ECHOED:
             source = ECHOED[code]
+        elif code == VSS_OPTION:
+            source = "given back as it came (RFC 6607)"
         elif source is None:
             source = DERIVED.get(code, "a plugin's" if edited else "made for this message")
         yield Fact(f"option {name}", f"{value} ({source})")
-    echoes = [code for code in ECHOED if exchange.received.get(code)]
+    # Who asks for a lease gets nothing back but what is known of it.
+    echoes = [code for code in ECHOED if exchange.received.get(code)] if exchange.subnet is not None else []
     echoes += [CLIENT_FQDN] if exchange.fqdn else []
     for code in [*exchange.left_out, *echoes]:
         if code not in options.raw:

@@ -509,6 +509,9 @@ def test_why(requestor: Requestor, engine: Engine, new_client: NewClient) -> Non
     requestor.ask(address="192.0.2.10")
     assert ", about 192.0.2.10" in str(requestor.exchange.explain()[0])
     assert "asks for address 192.0.2.10: 192.0.2.10" in requestor.exchange.why
+    # What it says itself is not what the client said: it is not left out of the answer.
+    requestor.ask(address="192.0.2.10", relay_agent_information=b"\1\1x", parameter_request_list=[51])
+    assert not [fact for fact in requestor.exchange.explain() if "left out" in fact.words]
 
 
 def test_another_configuration(requestor: Requestor, engine: Engine, new_client: NewClient) -> None:

@@ -58,6 +58,8 @@ def test_who_is_where(new_client: NewClient, relayed: Any, own: Any, where: byte
     assert dotted(ack.yiaddr) == WHERE[where]
     assert client.rebind().message_type == MessageType.ACK
     told = {fact.what: fact.words for fact in client.exchange.explain()}
+    if relayed is None and own is not None:
+        assert told["option virtual-subnet-selection"].endswith("(given back as it came (RFC 6607))")
     assert told.get("virtual network", "") == {GLOBAL: "", BLUE: "blue", ID: "00:00:0c:00:00:00:2A"}[where]
     for address in set(WHERE.values()) - {WHERE[where]}:
         assert client.reboot(address).message_type == MessageType.NAK
