@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from aiodhcp.callout.abi import BUFFER_SIZE, multi_string
 from aiodhcp.errors import AiodhcpError, ConfigError
 
-__all__ = ["CalloutFault", "Callouts", "Received", "Results", "Returned", "check_chain"]
+__all__ = ["CalloutFault", "Callouts", "Received", "Results", "Returned", "check_chain", "is_round"]
 
 log = logging.getLogger("aiodhcp.callout")
 
@@ -147,3 +147,9 @@ class Callouts(Protocol):
 
     def delete_client(self, address: int, hardware_address: bytes) -> Awaitable[None] | None:
         """``DhcpDeleteClientHook``."""
+
+
+def is_round(count: int) -> bool:
+    """Whether what happens again and again is to be told this time: at 1, 10, 100 ..., so that it fills no disk."""
+    # Said here, too, because what a callout needs of the server is public.
+    return str(count).rstrip("0") == "1"

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from aiodhcp.callout.abi import SEND_PACKET, VERSIONS
 from aiodhcp.callout.binaries import read_binary, read_pinned
-from aiodhcp.callout.callouts import CalloutFault, Received, Results, Returned, check_chain
+from aiodhcp.callout.callouts import CalloutFault, Received, Results, Returned, check_chain, is_round
 from aiodhcp.callout.calls import (
     ADDRESS_DEL,
     ADDRESS_OFFER,
@@ -37,7 +37,6 @@ from aiodhcp.callout.pipes import Pipes, open_pipes
 from aiodhcp.callout.process import STOP_TIMEOUT, CalloutProcess, start
 from aiodhcp.constants import ControlCode
 from aiodhcp.errors import ConfigError
-from aiodhcp.wording import is_round
 
 __all__ = ["Child"]
 

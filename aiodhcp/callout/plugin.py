@@ -25,8 +25,7 @@ from aiodhcp import (
     hookimpl,
 )
 from aiodhcp.callout.abi import BUFFER_SIZE, SHORTEST_PACKET
-from aiodhcp.callout.callouts import Callouts, Received, Returned
-from aiodhcp.wording import is_round
+from aiodhcp.callout.callouts import Callouts, Received, Returned, is_round
 
 __all__ = ["ON_FAULT", "CalloutPlugin"]
 
