@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from aiodhcp import Drop, DropReason, Exchange, Nak, Packet, hookimpl
+from aiodhcp import Drop, DropReason, Exchange, MessageType, Nak, Packet, hookimpl
 from aiodhcp_plugins.tables import HardwarePrefix, Table, begins
 
 __all__ = ["Access"]
@@ -42,6 +42,9 @@ class Access:
     @hookimpl(on_error="drop")
     def dhcp_new_pkt(self, packet: Packet) -> Drop | None:
         """Veto what comes from a client that is not served."""
+        if packet.message_type == MessageType.LEASEQUERY:
+            # The hardware address is that of whom it asks for, if any.
+            return None
         client, settings = packet.hardware_address, self.settings
         if settings.deny and begins(client, settings.deny):
             return Drop(DropReason.UNAUTH, f"{client} is denied")

@@ -6,8 +6,9 @@ import pytest
 from aiodhcp_plugins.access import Access
 from client import Client, make_engine, make_subnet
 from pydantic import ValidationError
+from test_leasequery import Requestor
 
-from aiodhcp import DropReason, MessageType, Reservation
+from aiodhcp import DropReason, Leasequery, MessageType, Reservation
 
 
 @pytest.fixture
@@ -43,6 +44,14 @@ def test_who_is_allowed_is_served_and_nobody_else(guarded):
 
 def test_deny_wins(guarded):
     assert guarded(allow=["02:00:5e"], deny=["02:00:5e:00:00:01"]).discover() is None
+
+
+def test_who_asks_for_leases_is_no_client(clock):
+    """Who may ask, the configuration says; the hardware address is that of whom it asks for."""
+    plugin = Access(Access.Settings(allow=["02:00:5e"], deny=["02:00:00"], unknown="ignore"))
+    requestor = Requestor(make_engine(plugins=[plugin], leasequery=Leasequery(["10.0.0.1"])), clock)
+    assert requestor.ask(address="192.0.2.10").message_type == MessageType.LEASEUNASSIGNED
+    assert requestor.ask(mac="02:00:00:00:00:01").message_type == MessageType.LEASEUNKNOWN
 
 
 def test_an_unknown_client_is_ignored(guarded):
