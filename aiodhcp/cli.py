@@ -42,6 +42,7 @@ from aiodhcp.constants import SERVER_PORT
 from aiodhcp.control import ControlSocket, Reloads
 from aiodhcp.describe import printable
 from aiodhcp.errors import AiodhcpError
+from aiodhcp.leasequery_tcp import tls_context
 from aiodhcp.leases import NEVER, Lease, LeaseState
 from aiodhcp.logs import setup
 from aiodhcp.parameters import encode_settings
@@ -188,9 +189,12 @@ def _report(settings: Settings) -> None:
     try:
         settings.make_transport()
         plugins = settings.make_plugins()
+        config = settings.config()
+        if config.leasequery is not None:
+            tls_context(config.leasequery)
     except AiodhcpError as error:
         fail(error)
-    addresses = sum(pool.size for subnet in settings.config().subnets for pool in subnet.pools)
+    addresses = sum(pool.size for subnet in config.subnets for pool in subnet.pools)
     reservations = len(settings.reservation) + sum(len(subnet.reservation) for subnet in settings.subnet)
     print(
         f"the configuration is good: {len(settings.subnet)} subnets, {addresses} addresses, "

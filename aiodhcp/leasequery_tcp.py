@@ -17,7 +17,7 @@ from aiodhcp.leasequery_connection import Connection
 from aiodhcp.leases import Lease
 from aiodhcp.requestors import Leasequery
 
-__all__ = ["LeasequeryListener", "Prepared"]
+__all__ = ["LeasequeryListener", "Prepared", "tls_context"]
 
 log = logging.getLogger("aiodhcp.leasequery")
 
@@ -74,10 +74,8 @@ class LeasequeryListener:
         Raises:
             ConfigError: an address can't be listened on, or a certificate can't be read.
         """
-        tls = None
         prepared: dict[Place, socket.socket] = {}
-        if settings is not None and settings.tls_certificate and settings.listen:
-            tls = await asyncio.to_thread(_tls, settings)
+        tls = None if settings is None else await asyncio.to_thread(tls_context, settings)
         try:
             for place in _places(settings):
                 if place not in self._servers:
@@ -166,12 +164,14 @@ def _bound(place: Place) -> socket.socket:
     return sock
 
 
-def _tls(settings: Leasequery) -> ssl.SSLContext:
-    """How TLS is begun with requestors.
+def tls_context(settings: Leasequery) -> ssl.SSLContext | None:
+    """How TLS is begun with requestors; None where it is not.
 
     Raises:
         ConfigError: a file can't be used.
     """
+    if not (settings.tls_certificate and settings.listen):
+        return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     key, file = "tls-certificate", settings.tls_certificate
     try:

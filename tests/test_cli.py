@@ -100,6 +100,15 @@ def test_check_of_a_bad_plugin_beside_the_file(tmp_path: Path, monkeypatch: pyte
     assert "dhcp_pkt_sent" in result.output
 
 
+def test_check_of_a_certificate_that_is_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    asking = '[leasequery]\nrequestors = ["10.0.0.1"]\nlisten = ["192.0.2.1"]\ntls-certificate = "dhcp.pem"\n'
+    file.write_text(f'interfaces = ["eth0"]\n{asking}')
+    result = aiodhcp("check", file)
+    assert result.output == f"leasequery.tls-certificate: {tmp_path}/dhcp.pem: No such file or directory\n"
+    assert result.exit_code == 1
+
+
 def test_without_a_file_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(administration, "DEFAULT_CONFIG", tmp_path / "none.toml")
     result = aiodhcp("serve")
