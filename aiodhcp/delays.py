@@ -30,6 +30,12 @@ class Delays:
         self._waiting[key] = exchange, timer
         return True
 
+    @property
+    def left(self) -> float:
+        """Seconds until the last of those that wait now is answered; 0 if none does."""
+        now = asyncio.get_running_loop().time()
+        return max((timer.when() - now for _, timer in self._waiting.values()), default=0.0)
+
     def abandon(self) -> list[Exchange]:
         """Forget them all; those that waited."""
         waiting = [exchange for exchange, _ in self._waiting.values()]

@@ -88,7 +88,8 @@ class DhcpServer:
         max_in_flight: packets that may wait for a commit or an ``async`` hook; more are dropped (NOMEM).
         wait_timeout: seconds that a packet may wait for its turn behind others of its client; then it is dropped
             (TIMEOUT). How long a hook may take, its ``Policy`` says.
-        stop_timeout: seconds that ``stop`` waits for those packets, and then for the plugins; ``reload``, too.
+        stop_timeout: seconds that ``stop`` waits for those packets, and then for the plugins; ``reload``, too, beyond
+            the OFFERs that are still due.
         explain: how many of the last exchanges ``exchanges()`` has, with what each hook said.
         clock: the time, in seconds since 1970.
         prober: asks the network for addresses before they are offered, in subnets that want it.

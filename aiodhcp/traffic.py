@@ -100,9 +100,9 @@ class Traffic:
         return previous
 
     async def drain(self, previous: Engine, seconds: float) -> None:
-        """Wait for the packets that are on their way in an engine, but not for ever."""
+        """Wait for the packets that are on their way in an engine, but not for ever: beyond the OFFERs that are due."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds + self._delays.left):
                 while previous.in_flight:
                     await self._drained.wait()
                     self._drained.clear()

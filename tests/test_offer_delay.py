@@ -153,6 +153,16 @@ async def test_it_goes_by_the_configuration_that_it_was_decided_by(serve, transp
         assert server.engine.in_flight == 0
 
 
+async def test_a_plugin_that_goes_stays_until_then(serve, transport, diary, caplog):
+    """It hears of the OFFER, and after that of its STOP, however long the OFFER waits."""
+    async with serve(diary, config=delaying(0.2), stop_timeout=0.01) as server:
+        transport.deliver(discover(1))
+        await turns()
+        await server.reload(plugins=[])
+        assert diary.entries[-3:] == [("send", 1, OFFER), ("drop", 1, "PROCESSED"), ("control", "STOP")]
+    assert not caplog.records
+
+
 # ── the end ──
 
 
