@@ -383,8 +383,7 @@ def _whence(exchange: Exchange) -> str:
     words = f"relay agent {dotted(address)}" if address else f"interface {exchange.interface.name}"
     if by:
         words = f"{by}, {dotted(address)}"
-    virtual = in_words(selected(exchange)) if exchange.config.has_virtual_networks else ""
-    return f"{words}, in {virtual}" if virtual else words
+    return f"{words}, in {in_words(selected(exchange))}" if exchange.config.has_virtual_networks else words
 
 
 def dotted(address: int) -> str:

@@ -68,9 +68,9 @@ def echoed(exchange: Exchange) -> tuple[bytes, bytes]:
 
 
 def in_words(virtual: bytes) -> str:
-    """A virtual network for people; empty for the global one."""
+    """A virtual network for people."""
     if virtual == GLOBAL:
-        return ""
+        return "the global network"
     kind, name = virtual[:1], virtual[1:]
     said = repr(name.decode()) if kind == _NAME and name.isascii() else virtual.hex(":") or "''"
     return f"virtual network {name.hex(':') if kind == _VPN_ID else said}"

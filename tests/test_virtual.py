@@ -91,6 +91,13 @@ def test_one_that_there_is_not(new_client: NewClient, said: bytes, words: str) -
         assert client.exchange.why == f"no subnet for relay agent {RELAY}, in virtual network {words}"
 
 
+def test_a_relay_agent_that_does_not_say_it(new_client: NewClient) -> None:
+    """It stands for a subnet, but not in the network that all are in of whom nobody says otherwise."""
+    client = behind(new_client, make_engine(make_subnet(virtual_network="blue", relays=[RELAY])), None)
+    assert client.discover() is None
+    assert client.exchange.why == f"no subnet for relay agent {RELAY}, in the global network"
+
+
 def test_link_selection_is_within_it(new_client: NewClient) -> None:
     engine = make_engine(
         *(
@@ -194,7 +201,7 @@ def test_switches_that_are_trusted(new_client: NewClient) -> None:
 @pytest.mark.parametrize(
     ("name", "octets", "words"),
     [
-        ("", GLOBAL, ""),
+        ("", GLOBAL, "the global network"),
         ("blue", BLUE, "virtual network 'blue'"),
         ("00:00:0c:00:00:00:2a", ID, "virtual network 00:00:0c:00:00:00:2a"),
         ("00:00:0c", b"\x0000:00:0c", "virtual network '00:00:0c'"),
