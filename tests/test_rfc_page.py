@@ -11,6 +11,7 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent
 PAGE = (TESTS.parent / "docs" / "rfc.md").read_text()
+OPTIONS = (TESTS.parent / "docs" / "options.md").read_text()
 ROWS = [line for line in PAGE.splitlines() if re.match(r"\| \d", line)]
 NAMED = sorted(set(re.findall(r"`(test_\w+\.py)::(\w+)`", PAGE)))
 
@@ -34,6 +35,12 @@ def test_every_row_names_a_test(row: str) -> None:
     assert re.fullmatch(r"\d{3,4}(, \d{3,4})*", numbers)
     assert what
     assert re.fullmatch(r"`test_\w+\.py::test_\w+`(, `test_\w+\.py::test_\w+`)*", shown)
+
+
+def test_every_rfc_that_an_option_is_from_is_there() -> None:
+    """Each that the page of options names."""
+    told = {number for row in ROWS for number in re.findall(r"\d+", row.split("|")[1])}
+    assert set(re.findall(r"RFC (\d+)", OPTIONS)) - told == set()
 
 
 def test_the_page_is_read() -> None:
