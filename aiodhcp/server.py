@@ -160,6 +160,9 @@ class DhcpServer:
             leases = await self._store.load()
             if isinstance(leases, PackedLeases):
                 leases = PackedLeases(_with_progress(leases.octets), leases.where)
+            else:
+                # A store of somebody's own may be able to read them in this thread only.
+                leases = list(leases)
             # A million of them take seconds, in which other things of the loop go on.
             self._traffic.engine = await asyncio.to_thread(Engine, self.config, self.hooks, leases)
             self.engine.tracing = self._recent is not None
@@ -173,7 +176,7 @@ class DhcpServer:
                 self._watchdog.start()
             self._let_time_pass()
             self._state = _State.RUNNING
-            self._leasequery.known_since = 0.0 if leases else self._clock()
+            self._leasequery.known_since = 0.0 if len(self.leases) else self._clock()
             prepared = await self._leasequery.prepare(self.config.leasequery)
             try:
                 if self._transport is not None:

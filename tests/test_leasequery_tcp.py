@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -440,6 +441,34 @@ async def test_what_can_not_be_caught_up_with(serve: Serve, transport: MemoryTra
         async with await Requestor.to(server) as another:
             told = await another.ask(query(ACTIVE_QUERY, [(154, time(clock.now))]))
             assert [each.status for each in told] == [SUCCESS, CAUGHT_UP]
+
+
+class Lazy(Store):
+    """A store that reads its leases when they are iterated, where it was made."""
+
+    async def load(self) -> Any:
+        self.thread = threading.get_ident()
+        return (self._same_thread(lease) for lease in await super().load())
+
+    def _same_thread(self, lease: Lease) -> Lease:
+        assert threading.get_ident() == self.thread
+        return lease
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "lazy"])
+async def test_what_a_store_has_nothing_of(serve: Serve, clock: Any, tmp_path: Path, kind: str) -> None:
+    """Whatever it gives the leases as, that there are none is noticed."""
+    own = SqliteStore(tmp_path / "leases.sqlite") if kind == "sqlite" else Lazy()
+    async with serve(config=config(), store=own) as server, await Requestor.to(server) as requestor:
+        told = await requestor.ask(query(ACTIVE_QUERY, [(154, time(clock.now - 1))]))
+        assert [(each.kind, each.status) for each in told] == [(STATUS, MISSING)]
+
+
+async def test_a_store_that_reads_its_leases_late(serve: Serve, clock: Any) -> None:
+    async with serve(config=config(), store=Lazy(many(3))) as server, await Requestor.to(server) as requestor:
+        told = await requestor.ask(query(ACTIVE_QUERY, [(154, time(clock.now - 1))]))
+        assert MISSING not in [each.status for each in told]
+        assert len(server.leases) == 3
 
 
 async def test_a_restart_keeps_the_times(serve: Serve, transport: MemoryTransport, clock: Any, tmp_path: Path) -> None:
