@@ -202,6 +202,9 @@ class Engine:
         exchange.finished = True
         if exchange.reason is not None:
             self.dropped[exchange.reason] += 1
+            if exchange.force_renew and exchange.lease_after is not None:
+                # The client is not told its nonce, as when the lease can't be committed: it gets another one.
+                self.nonces.unheeded.add(exchange.lease_after.address)
         elif exchange.vetoed:
             self._vetoed["all"] += 1
         elif exchange.answer is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from server_kit import Clock, Store, clock, serve, store, transport  # noqa: F401 - fixtures
 from typer.testing import CliRunner
-from wire import PATIENCE, config, inform, lease, number_of, read, release, renew, until
+from wire import PATIENCE, ask, config, inform, lease, message, number_of, read, release, renew, until
 
 from aiodhcp import (
     Config,
@@ -214,6 +214,23 @@ async def test_a_fault_is_logged_and_the_others_are_told(
         await until(lambda: server._renewals._task is None)
         assert said(transport) == [two] * 4
         assert "a fault of aiodhcp" in caplog.text
+
+
+async def test_a_nonce_that_could_not_be_told(
+    serve: Serve, transport: MemoryTransport, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ACK that has it waits for a commit that fails: the client renews once more, and hears of another one."""
+    monkeypatch.setattr("aiodhcp.commits.RETRY_DELAYS", (0.001,))
+    async with serve(config=config()) as server:
+        address = await lease(transport, 1)
+        store.error = OSError("disk full")
+        transport.deliver(message(3, 1, CAPABLE, ciaddr=address))
+        await until(lambda: server.engine.dropped)
+        store.error = None
+        await until(lambda: server.health.status == "ok")
+        ack = await ask(transport, message(3, 1, CAPABLE, ciaddr=address))
+        assert ack.options[90][-16:] == nonce_of(server, address)
+        assert 90 not in (await ask(transport, message(3, 1, CAPABLE, ciaddr=address))).options
 
 
 async def test_a_nonce_survives_a_restart(tmp_path: Path, transport: MemoryTransport, clock: Clock) -> None:
