@@ -21,14 +21,22 @@ class Delays:
         self._over = over
         self._waiting: dict[tuple[bytes, int, int], tuple[Exchange, asyncio.TimerHandle]] = {}
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def enter(self, exchange: Exchange) -> bool:
         """Let an exchange wait, unless one for the same request, sent once more, does already. Whether it does."""
-        key = exchange.client, exchange.xid, exchange.giaddr
+        key = _key(exchange)
         if key in self._waiting:
             return False
         timer = asyncio.get_running_loop().call_later(exchange.delay, self._end, key)
         self._waiting[key] = exchange, timer
         return True
+
+    def leave(self, exchange: Exchange) -> None:
+        """Let one that waits wait no more."""
+        _, timer = self._waiting.pop(_key(exchange))
+        timer.cancel()
 
     @property
     def left(self) -> float:
@@ -47,3 +55,7 @@ class Delays:
     def _end(self, key: tuple[bytes, int, int]) -> None:
         exchange, _ = self._waiting.pop(key)
         self._over(exchange)
+
+
+def _key(exchange: Exchange) -> tuple[bytes, int, int]:
+    return exchange.client, exchange.xid, exchange.giaddr

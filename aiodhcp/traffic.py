@@ -218,6 +218,11 @@ class Traffic:
         if not self._delays.enter(exchange):
             exchange.drop(DropReason.DUPLICATE, "the same request is still in work")
             self._answer((exchange,))
+        elif len(self._delays) > max(1, self._max_in_flight // 2):
+            # Else those who ask for nothing but an OFFER would take the room of all others.
+            self._delays.leave(exchange)
+            exchange.drop(DropReason.NOMEM, "too many OFFERs wait already")
+            self._answer((exchange,))
 
     def _offer(self, exchange: Exchange) -> None:
         """The OFFER has waited for as long as it had to."""

@@ -73,6 +73,15 @@ async def test_nobody_waits_for_it(serve, transport):
         assert replies(transport) == [(NAK, 1), (NAK, 2), (ACK, 3)]
 
 
+async def test_others_have_room_beside_it(serve, transport):
+    """However many ask for an OFFER, who has an address keeps it."""
+    async with serve(config=delaying(), max_in_flight=4) as server:
+        transport.deliver_many([discover(1), discover(2), discover(3), discover(4), discover(1), request(5, LAST)])
+        assert (await answer(transport)).kind == ACK
+        assert server.health.in_flight == 2
+        assert server.engine.dropped == {DropReason.NOMEM: 2, DropReason.DUPLICATE: 1}
+
+
 async def test_rapid_commit_does_not_wait(serve, transport):
     config = Config(delaying().subnets, Parameters(offer_delay=5, rapid_commit=True), server_id=SERVER)
     async with serve(config=config):
