@@ -417,7 +417,7 @@ class Exchange:
         """The address that the network was asked for is not to be had: nothing is offered, and it is decided again."""
         self.probe = self.reply_type = self.yiaddr = self.lease_time = 0
         self.delay = 0
-        self.fqdn, self.hostname, self.reply_data = b"", "", b""
+        self.fqdn, self.hostname, self.force_renew, self.reply_data = b"", "", b"", b""
         self.lease_time_from = ""
         self.conflicts += 1
 

@@ -72,6 +72,20 @@ def test_who_does_not_ask_gets_nothing_of_it(new_client: NewClient) -> None:
     assert client.exchange.changes[0].nonce is None
 
 
+def test_who_is_told_that_there_is_no_address_is_told_nothing_of_it(new_client: NewClient) -> None:
+    """The only address is in use by somebody else: RFC 2563 §2.3 has nothing beside what it says."""
+    subnet = make_subnet("192.0.2.10", conflict_probe="arp")
+    engine = an_engine(subnet, parameters=Parameters(auto_configure=True))
+    client = new_client(engine, auto_config=1, **CAPABLE)
+    client.discover()
+    exchange = client.exchange
+    engine.conflict(exchange, "somebody")
+    engine.decide(exchange)
+    engine.answer(exchange)
+    assert exchange.answer is not None
+    assert set(Packet(exchange.answer.data).options.raw) == {53, 54, 116}
+
+
 @pytest.mark.parametrize("algorithms", [[2], [], [0, 200]])
 def test_an_algorithm_that_the_server_does_not_know(new_client: NewClient, algorithms: list[int]) -> None:
     client = new_client(an_engine(), forcerenew_nonce_capable=bytes(algorithms))
