@@ -111,13 +111,14 @@ def load_behind(load: Load, subnets: int) -> Load:
     return replace(load, giaddr=str(found[0][1]), relays=subnets, relay_step=step, mac=MAC)
 
 
-def _subnets(plan: Plan, count: int, reservations: int) -> Iterator[str]:
+def subnets_text(count: int, reservations: int, pool: int) -> Iterator[str]:
+    """So many subnets with so many reservations in all, and pools of so many addresses at most."""
     found, size = networks(count)
     reserved: list[list[bytes]] = [[] for _ in range(count)]
     for number in range(reservations):
         client = number * ONE_IN
         reserved[relay_of(client, count)].append(hardware_address(client))
-    most = min(size - 3, plan.pool)  # neither the relay agent nor the network's own addresses
+    most = min(size - 3, pool)  # neither the relay agent nor the network's own addresses
     for network, clients in zip(found, reserved, strict=True):
         first = network[2]
         yield SUBNET.format(network=network, first=first, last=first + (most - 1), relay=network[1])
@@ -130,7 +131,7 @@ def with_subnets(name: str, subnets: int, reservations: int, *, full: bool = Fal
 
     def launch(plan: Plan) -> Launch:
         text = [TOP.format(plan=plan), MANY_OPTIONS if full else FEW_OPTIONS, *(classes() if full else ())]
-        return aiodhcp_with("".join([*text, *_subnets(plan, subnets, reservations)]), plan)
+        return aiodhcp_with("".join([*text, *subnets_text(subnets, reservations, plan.pool)]), plan)
 
     relay = str(networks(subnets)[0][0][1])
     return replace(SERVERS["aiodhcp"], name=name, launch=launch, relay=relay, ready_seconds=READY_SECONDS)
