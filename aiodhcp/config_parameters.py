@@ -11,7 +11,7 @@ from aiodhcp.config_options import AlwaysSend, NeverSend, OptionValues, Table
 from aiodhcp.config_values import Address, Delay, Duration, Range
 from aiodhcp.fqdn import Fqdn, Replace, Updates
 from aiodhcp.freemap import AddressChoice
-from aiodhcp.parameters import Parameters
+from aiodhcp.parameters import NOTHING_SAID, Parameters
 from aiodhcp.subnets import Pool
 
 __all__ = ["FqdnTable", "ParametersTable", "PoolTable", "table_of"]
@@ -79,7 +79,8 @@ class ParametersTable(Table):
     def parameters(self) -> Parameters:
         """As the engine takes them."""
         said = {name: getattr(self, name) for name in ParametersTable.model_fields}
-        return Parameters(**{**said, "fqdn": self.fqdn.fqdn()})
+        parameters = Parameters(**{**said, "fqdn": self.fqdn.fqdn()})
+        return NOTHING_SAID if parameters == NOTHING_SAID else parameters
 
     @model_validator(mode="after")
     def _check_parameters(self) -> Self:
