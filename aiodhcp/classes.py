@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -85,6 +85,74 @@ def built_in(name: str) -> Condition | None:
 
 
 Test = tuple[str, Condition]
+Names = tuple[str, ...]
+SETS_KEPT: Final = 4096
+
+
+class Finder:
+    """Finds the classes of packets by tests, as if each were tried in its order.
+
+    Tests that compare one value with constants are one look-up in a table. What follows from their answers and those
+    of the other tests that ask for no class, is remembered: clients are of a few kinds.
+
+    Args:
+        tests: none that depends on what is reserved for the client.
+    """
+
+    def __init__(self, tests: Iterable[Test]) -> None:
+        tables: dict[Value, dict[bytes, Names]] = {}
+        self._apart: list[Callable[[Subject], Names]] = []
+        self._following: list[Test] = []
+        self._others: list[Test] = []
+        self._kept: dict[tuple[Collection[str], ...], frozenset[str]] = {}
+        names: set[str] = set()
+        for name, test in tests:
+            if test.members:
+                follows = test.asks_only_members and test.members.isdisjoint(names)
+                (self._following if follows else self._others).append((name, test))
+                if not follows:
+                    names.add(name)
+                continue
+            value, constants = test.compared or (None, ())
+            if value is None:
+                self._apart.append(_one(name, test))
+                continue
+            if value not in tables:
+                tables[value] = {}
+                self._apart.append(_one_of(value, tables[value]))
+            for constant in set(constants):
+                tables[value][constant] = (*tables[value].get(constant, ()), name)
+
+    def find(self, subject: Subject) -> None:
+        """Put a packet into its classes."""
+        before = subject.class_names
+        key = (before, *[each(subject) for each in self._apart])
+        found = self._kept.get(key)
+        if found is None:
+            subject.join(before.union(*key))
+            self._add(subject, self._following)
+            found = subject.class_names
+            if len(self._kept) >= SETS_KEPT:
+                self._kept.clear()
+            self._kept[key] = found
+        subject.join(found)
+        if self._others:
+            self._add(subject, self._others)
+
+    def _add(self, subject: Subject, tests: Iterable[Test]) -> None:
+        for name, test in tests:
+            if test.holds(subject):
+                subject.classes.add(name)
+
+
+def _one(name: str, test: Condition) -> Callable[[Subject], Names]:
+    holds, names = test.holds, (name,)
+    return lambda subject: names if holds(subject) else ()
+
+
+def _one_of(value: Value, table: Mapping[bytes, Names]) -> Callable[[Subject], Names]:
+    of, find = value.of, table.get
+    return lambda subject: find(of(subject), ())
 
 
 class Classes:
@@ -179,7 +247,7 @@ def counted(limited: Sequence[Class], relayed: Container[str], subject: Subject,
             what that said is not known.
     """
     found = {each.name: key for each, key in keys(limited, subject.classes, subject)}
-    if before and not subject.giaddr and not subject.relay_agent:
+    if before and not subject.giaddr and not subject.agent:
         kept = {key.partition("=")[0]: key for key in before.split(",")}
         for each in limited:
             hangs = each.name in relayed or (each.limit_by is not None and each.limit_by.asks_relay)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -217,7 +217,7 @@ class Exchange:
         self.chaddr = self.client = b""
         self.received: dict[int, bytes] = {}
         self.message_type = 0
-        self._classes: set[str] | None = None
+        self._classes: set[str] | frozenset[str] = NO_CLASSES
         self.late_classes = NO_CLASSES
         self.classified = self.placed = False
         self.subnet: Subnet | None = None
@@ -299,18 +299,27 @@ class Exchange:
     @property
     def classes(self) -> set[str]:
         """Names of the classes the client is in; a hook may add some until the packet is decided."""
-        if self._classes is None:
-            self._classes = set()
-        return self._classes
+        names = self._classes
+        if not isinstance(names, set):
+            self._classes = names = set(names)
+        return names
 
     def put(self, packet: Packet | None, reply: Packet | None) -> None:
         """Have another request and another reply, and be in no class: a copy has its own."""
-        self._packet, self._reply, self._classes = packet, reply, None
+        self._packet, self._reply, self._classes = packet, reply, NO_CLASSES
 
     @property
     def class_names(self) -> frozenset[str]:
         """The same, to look things up with."""
-        return frozenset(self._classes) if self._classes else NO_CLASSES
+        # A set is what somebody has asked for, to change it, maybe later.
+        return frozenset(self._classes)
+
+    def join(self, names: frozenset[str]) -> None:
+        """Be in these classes, among which are all that it is in."""
+        if isinstance(self._classes, set):
+            self._classes.update(names)
+        else:
+            self._classes = names
 
     @property
     def context(self) -> Any:
@@ -354,10 +363,16 @@ class Exchange:
         the remote id. Empty without a relay agent, whose word alone counts, and where it can't be read. Of a client
         that renews its lease past its relay agent it is what that said last.
         """
-        value = self.relayed
-        if value is not self._relay_agent[0]:
-            self._relay_agent = value, sub_options(value)
-        return dict(self._relay_agent[1])
+        return dict(self.agent)
+
+    @property
+    def agent(self) -> Mapping[int, bytes]:
+        """The same, for those who don't change it: not a copy."""
+        value = self.received.get(RELAY_AGENT_INFORMATION, b"") if self.giaddr else self.relayed
+        known = self._relay_agent
+        if value is not known[0]:
+            self._relay_agent = known = value, sub_options(value)
+        return known[1]
 
     @property
     def relayed(self) -> bytes:

@@ -35,7 +35,7 @@ class Subject(Protocol):
     message_type: int
 
     @property
-    def relay_agent(self) -> dict[int, bytes]:
+    def agent(self) -> Mapping[int, bytes]:
         """What a relay agent says of the client: sub-option code to octets."""
 
     @property
@@ -45,6 +45,13 @@ class Subject(Protocol):
     @property
     def classes(self) -> set[str]:
         """Names of the classes found so far."""
+
+    @property
+    def class_names(self) -> frozenset[str]:
+        """The same, to look things up with."""
+
+    def join(self, names: frozenset[str]) -> None:
+        """Be in these classes, among which are all that it is in."""
 
     @property
     def reservation(self) -> object | None:
@@ -106,6 +113,24 @@ class Condition(Expression):
         self.holds: Final[Truth] = _truth(self.tree)
         """Whether it holds for a packet."""
 
+    @cached_property
+    def asks_only_members(self) -> bool:
+        """Whether it asks for nothing but classes."""
+        return _asks_only_members(self.tree)
+
+    @cached_property
+    def compared(self) -> tuple[Value, tuple[bytes, ...]] | None:
+        """The value and the constants of ``value == constant`` and ``value in (constant, ...)``: it holds where the
+        value is one of them. None for every other condition.
+        """
+        if self.tree.kind not in ("==", "in"):
+            return None
+        left, *rights = self.tree.parts
+        constants = [_constant(each) for each in rights]
+        if _constant(left) is not None or None in constants:
+            return None
+        return Value(unparse(left)), tuple(each for each in constants if each is not None)
+
 
 class Value(Expression):
     """An expression that comes to octets."""
@@ -126,6 +151,12 @@ def _members(node: Node) -> Iterator[str]:
     for part in node.parts:
         if isinstance(part, Node):
             yield from _members(part)
+
+
+def _asks_only_members(node: Node) -> bool:
+    if node.kind in ("and", "or", "not"):
+        return all(map(_asks_only_members, node.parts))
+    return node.kind == "member"
 
 
 def _asks_relay(node: Node) -> bool:
@@ -150,12 +181,32 @@ def _not(node: Node) -> Truth:
 
 def _and(*nodes: Node) -> Truth:
     every = tuple(map(_truth, nodes))
-    return lambda subject: all(each(subject) for each in every)
+    if len(every) == 2:
+        one, other = every
+        return lambda subject: one(subject) and other(subject)
+
+    def holds(subject: Subject) -> bool:
+        for each in every:  # noqa: SIM110 - in a third of the time that all() takes
+            if not each(subject):
+                return False
+        return True
+
+    return holds
 
 
 def _or(*nodes: Node) -> Truth:
     every = tuple(map(_truth, nodes))
-    return lambda subject: any(each(subject) for each in every)
+    if len(every) == 2:
+        one, other = every
+        return lambda subject: one(subject) or other(subject)
+
+    def holds(subject: Subject) -> bool:
+        for each in every:  # noqa: SIM110 - as above
+            if each(subject):
+                return True
+        return False
+
+    return holds
 
 
 def _equal(left: Node, right: Node) -> Truth:
@@ -203,7 +254,7 @@ def _vendor_exists(enterprise: int | None, code: int | None = None) -> Truth:
 
 _EXISTS: Final[Mapping[str, Callable[..., Truth]]] = {
     "option": _option_exists,
-    "relay": lambda code: lambda subject: code in subject.relay_agent,
+    "relay": lambda code: lambda subject: code in subject.agent,
     "vendor": _vendor_exists,
     "vendor-class": lambda enterprise: lambda subject: _of_enterprise(subject, VENDOR_CLASS, enterprise) is not None,
 }
@@ -252,7 +303,7 @@ def _option(code: int, *rest: Any) -> Octets:
 
 
 def _relay(code: int, how: str) -> Octets:
-    return _shown(lambda subject: subject.relay_agent.get(code, b""), how == "text")
+    return _shown(lambda subject: subject.agent.get(code, b""), how == "text")
 
 
 def _vendor(enterprise: int | None, code: int, how: str) -> Octets:
@@ -340,6 +391,10 @@ def _call(name: str, *parts: Any) -> Octets:
 
 def _substring(node: Node, start: int, length: int | str) -> Octets:
     value = _octets(node)
+    if start >= 0 and isinstance(length, int) and length >= 0:
+        # As nearly all are written.
+        end = start + length
+        return lambda subject: value(subject)[start:end]
 
     def part(subject: Subject) -> bytes:
         octets = value(subject)

@@ -204,7 +204,7 @@ class LeaseAnswers:
         if not settings.allows(giaddr):
             raise Dropped(DropReason.UNAUTH, f"{dotted(giaddr)} is not among those who may ask for leases")
         try:
-            query = _query(exchange.ciaddr, exchange.htype, exchange.chaddr, exchange.client_id, exchange.relay_agent)
+            query = _query(exchange.ciaddr, exchange.htype, exchange.chaddr, exchange.client_id, exchange.agent)
         except ValueError as error:
             raise Dropped(DropReason.INVALID, f"a LEASEQUERY that {error}") from None
         if query is EVERYTHING:
@@ -352,7 +352,7 @@ class LeaseAnswers:
         if subnet is None:
             return None
         reservation = subnet.by_address.get(address) or self._config.by_address.get(address)
-        return self._replies.parameters(subnet, subnet.pool(address), reservation, NO_CLASSES)
+        return self._replies.parameters(subnet, subnet.pool(address), reservation, NO_CLASSES, None)
 
     # ── over TCP ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -11,11 +11,12 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from aiodhcp.addresses import Addresses
+from aiodhcp.classes import Finder
 from aiodhcp.constants import BROADCAST_ADDRESS, CLIENT_PORT, DropReason, MessageType
 from aiodhcp.errors import Dropped
 from aiodhcp.exchange import RELAY_AGENT_INFORMATION, Datagram, Exchange, Interface
 from aiodhcp.leases import Lease
-from aiodhcp.relays import NOWHERE, SERVER_ID_OVERRIDE, SUBNET_SELECTION, selection, sub_options
+from aiodhcp.relays import LINK_SELECTION, NOWHERE, SERVER_ID_OVERRIDE, SUBNET_SELECTION, selection, sub_options
 from aiodhcp.reservations import Reservation, Reservations
 from aiodhcp.subnets import Config, Subnet
 from aiodhcp.virtual import GLOBAL, in_words, selected
@@ -47,7 +48,8 @@ class Placement:
         self._denied = frozenset(each.name for each in config.classes if each.deny)
         tests = config.tests
         self._server_id = config.server_id
-        self._early, self._late = tuple(tests.early), tuple(tests.late)
+        self._early, self._late = tests.early, tests.late
+        self._finder = Finder(tests.early)
         self._relayed = frozenset(tests.relayed)
         self._named = frozenset(relay for subnet in config.subnets for relay in subnet.relays)
         self._drops_unrelayed = config.agent_options_without_relay == "drop"
@@ -86,10 +88,7 @@ class Placement:
             raise Dropped(DropReason.UNAUTH, why)
         if self._early and not exchange.classified:
             exchange.classified = True
-            names = exchange.classes
-            for name, test in self._early:
-                if test.holds(exchange):
-                    names.add(name)
+            self._finder.find(exchange)
         if self._denied:
             self._deny(exchange)
 
@@ -178,7 +177,9 @@ class Placement:
         """The subnets of the client's link that it may be in."""
         giaddr, received = exchange.giaddr, exchange.received
         virtual = selected(exchange) if self._virtual else GLOBAL
-        if SUBNET_SELECTION in received or (giaddr and RELAY_AGENT_INFORMATION in received):
+        if SUBNET_SELECTION in received or (
+            giaddr and RELAY_AGENT_INFORMATION in received and LINK_SELECTION in exchange.agent
+        ):
             by, address = selection(exchange)
         else:
             by, address = "", giaddr
@@ -222,7 +223,7 @@ class Placement:
         information (RFC 3046 §3): where what was said last is not known, it keeps what it was given by that.
         """
         if self._relayed and exchange.ciaddr and not exchange.giaddr and self._renews(exchange):
-            if exchange.relay_agent:
+            if exchange.agent:
                 return exchange.class_names
             return exchange.class_names | self._relayed
         return exchange.class_names
@@ -245,7 +246,7 @@ class Placement:
         exchange.lease_before = known = self.leases.find(exchange.client, subnet.first, subnet.last)
         exchange.server_id = self._server_id or self.own_address(exchange.datagram, subnet)
         if RELAY_AGENT_INFORMATION in exchange.received or (known is not None and known.relay_agent):
-            override = exchange.relay_agent.get(SERVER_ID_OVERRIDE, b"")
+            override = exchange.agent.get(SERVER_ID_OVERRIDE, b"")
             if len(override) == 4 and any(override):
                 # RFC 5107 §4: whoever speaks to it speaks to us.
                 exchange.server_id = int.from_bytes(override)
@@ -276,7 +277,7 @@ class Placement:
         lease = self.leases.get(exchange.ciaddr)
         if reserved is None or lease is None or lease.client != exchange.client or not lease.holds(exchange.now):
             return None
-        if reserved.identify is None and exchange.relay_agent:
+        if reserved.identify is None and exchange.agent:
             # What it said last is known, and the look-up has gone by that.
             return None
         return reserved if reserved.asks_relay else None

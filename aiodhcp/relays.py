@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from aiodhcp.exchange import Exchange
 
-__all__ = ["NOWHERE", "RELAY_SOURCE_PORT", "SERVER_ID_OVERRIDE", "SUBNET_SELECTION", "selection", "sub_options"]
+__all__ = [
+    "LINK_SELECTION",
+    "NOWHERE",
+    "RELAY_SOURCE_PORT",
+    "SERVER_ID_OVERRIDE",
+    "SUBNET_SELECTION",
+    "selection",
+    "sub_options",
+]
 
 RELAY_AGENT_INFORMATION: Final = 82
 SUBNET_SELECTION: Final = 118
@@ -34,14 +42,14 @@ def sub_options(value: bytes) -> dict[int, bytes]:
         value: the option as it came. Where that can't be read, nothing in it counts.
     """
     found: dict[int, bytes] = {}
-    at = 0
-    while at + 2 <= len(value):
-        end = at + 2 + value[at + 1]
-        if end > len(value):
-            return {}
-        found.setdefault(value[at], value[at + 2 : end])
+    at, size = 0, len(value)
+    while at + 1 < size:
+        code, end = value[at], at + 2 + value[at + 1]
+        if code not in found:
+            found[code] = value[at + 2 : end]
         at = end
-    return found if at == len(value) else {}
+    # Past the end, or one short of it, something is missing.
+    return found if at == size else {}
 
 
 def selection(exchange: Exchange) -> tuple[str, int]:
@@ -54,7 +62,7 @@ def selection(exchange: Exchange) -> tuple[str, int]:
     """
     giaddr, received = exchange.giaddr, exchange.received
     if giaddr and RELAY_AGENT_INFORMATION in received:
-        link = exchange.relay_agent.get(LINK_SELECTION, b"")
+        link = exchange.agent.get(LINK_SELECTION, b"")
         if len(link) == 4 and any(link):
             return f"the link that relay agent {IPv4Address(giaddr)} selects", int.from_bytes(link)
     subnet = received.get(SUBNET_SELECTION, b"")

@@ -24,7 +24,7 @@ from aiodhcp.constants import (
 from aiodhcp.exchange import Answer, Exchange
 from aiodhcp.fqdn import CLIENT_FQDN
 from aiodhcp.packet import FIXED_FIELDS, MESSAGE_TYPE, encode_options, option_bytes
-from aiodhcp.parameters import Parameters
+from aiodhcp.parameters import NOTHING_SAID, Parameters
 from aiodhcp.relays import RELAY_SOURCE_PORT
 from aiodhcp.subnets import Config, Pool, Reservation, Subnet
 from aiodhcp.virtual import VSS_OPTION, echoed
@@ -68,6 +68,8 @@ _NAK: Final = MessageType.NAK
 _INFORM: Final = MessageType.INFORM
 # A client chooses its parameter request list and lease time, so a bad one can make any number of plans.
 PLANS_KEPT: Final = 4096
+PLANS_OF_SUBNET: Final = 16
+"""So many more for each subnet: clients of a few kinds, by OFFER and ACK."""
 
 
 class Plan(NamedTuple):
@@ -89,32 +91,79 @@ class Replies:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._virtual = config.has_virtual_networks
+        self._always = frozenset(code for each in config.levels() for code in each.always_send)
+        self._narrowed: dict[tuple[frozenset[str], bytes | None], frozenset[str]] = {}
+        self._by_classes: dict[frozenset[str], Parameters] = {}
         self._parameters: dict[tuple[object, ...], Parameters] = {}
         self._plans: dict[tuple[object, ...], Plan] = {}
+        self._most = PLANS_KEPT + PLANS_OF_SUBNET * len(config.subnets)
         self._unknown: set[str] = set()
         self._cut: set[tuple[int, ...]] = set()
 
     def parameters(
-        self, subnet: Subnet, pool: Pool | None, reservation: Reservation | None, classes: frozenset[str]
+        self,
+        subnet: Subnet,
+        pool: Pool | None,
+        reservation: Reservation | None,
+        classes: frozenset[str],
+        asked: bytes | None,
     ) -> Parameters:
-        """What holds for a client, the most specific last: server, class, subnet, pool, reservation."""
+        """What holds for a client, the most specific last: server, class, subnet, pool, reservation.
+
+        Args:
+            subnet, pool, reservation, classes: the client's.
+            asked: the codes of the options that matter; None for all. Of classes there may be no others.
+        """
+        if reservation is not None and reservation.parameters is NOTHING_SAID:
+            # As of most: the client is told what all others are told.
+            reservation = None
+        if classes:
+            classes = self._relevant(classes, asked)
         key = (subnet, pool, reservation, classes)
         found = self._parameters.get(key)
         if found is None:
+            found = self._of_classes(classes)
+            for level in (subnet, pool, reservation):
+                if level is not None:
+                    found = found.under(level.parameters)
+            if len(self._parameters) >= self._most:
+                self._parameters.clear()
+            self._parameters[key] = found
+        return found
+
+    def _of_classes(self, classes: frozenset[str]) -> Parameters:
+        """What holds for all clients of the server that are in some classes."""
+        found = self._by_classes.get(classes)
+        if found is None:
             found = self._config.parameters
+            for each in self._config.classes:
+                if each.name in classes:
+                    found = found.under(each.parameters)
+            if len(self._by_classes) >= PLANS_KEPT:
+                self._by_classes.clear()
+            self._by_classes[classes] = found
+        return found
+
+    def _relevant(self, classes: frozenset[str], asked: bytes | None) -> frozenset[str]:
+        """Those of some classes that make a difference to a client: not for options alone that it doesn't ask for.
+
+        Args:
+            classes: names, which need not be configured.
+            asked: the codes of the options that it asks for; None for all.
+        """
+        found = self._narrowed.get((classes, asked))
+        if found is None:
             unknown = sorted(classes - self._config.classes_by_name.keys() - self._unknown)
             for name in unknown[: PLANS_KEPT - len(self._unknown)]:
                 self._unknown.add(name)
                 log.warning("a plugin put a client into class %r, which isn't configured", name)
-            for each in self._config.classes:
-                if each.name in classes:
-                    found = found.under(each.parameters)
-            for level in (subnet, pool, reservation):
-                if level is not None:
-                    found = found.under(level.parameters)
-            if len(self._parameters) >= PLANS_KEPT:
-                self._parameters.clear()
-            self._parameters[key] = found
+            told = None if asked is None else self._always.union(asked)
+            found = frozenset(
+                each.name for each in self._config.classes if each.name in classes and each.parameters.tell(told)
+            )
+            if len(self._narrowed) >= PLANS_KEPT:
+                self._narrowed.clear()
+            self._narrowed[classes, asked] = found
         return found
 
     def lease_time(self, parameters: Parameters, requested: bytes | None) -> int:
@@ -152,16 +201,21 @@ class Replies:
         if kind == _NAK:
             plan = Plan(0, _names("", ""), _nak(exchange, room - len(echo)))
         else:
+            reservation, classes = exchange.reservation, exchange.class_names
+            asked = received.get(PARAMETER_REQUEST_LIST)
+            if reservation is not None and reservation.parameters is NOTHING_SAID:
+                # As of most: the client is told what all others are told.
+                reservation = None
             key = (
                 kind,
                 exchange.message_type,
                 exchange.subnet,
                 exchange.pool,
-                exchange.reservation,
-                exchange.class_names,
+                reservation,
+                self._relevant(classes, asked) if classes else classes,
                 exchange.lease_time,
                 exchange.server_id,
-                received.get(PARAMETER_REQUEST_LIST, bool(fqdn)),
+                bool(fqdn) if asked is None else asked,
                 largest - len(echo),
             )
             found = self._plans.get(key)
@@ -209,7 +263,7 @@ class Replies:
             destination = exchange.ciaddr or exchange.datagram.source
         elif exchange.giaddr:
             destination, port = exchange.giaddr, SERVER_PORT
-            if RELAY_AGENT_INFORMATION in exchange.received and RELAY_SOURCE_PORT in exchange.relay_agent:
+            if RELAY_AGENT_INFORMATION in exchange.received and RELAY_SOURCE_PORT in exchange.agent:
                 # RFC 8357 §5.2.
                 port = exchange.datagram.source_port
         elif exchange.reply_type == _NAK:
@@ -226,7 +280,8 @@ class Replies:
 
     def _plan(self, key: tuple[object, ...], exchange: Exchange, room: int) -> Plan:
         assert exchange.subnet is not None
-        parameters = self.parameters(exchange.subnet, exchange.pool, exchange.reservation, exchange.class_names)
+        asked = exchange.received.get(PARAMETER_REQUEST_LIST)
+        parameters = self.parameters(exchange.subnet, exchange.pool, exchange.reservation, exchange.class_names, asked)
         sname, file = parameters.server_name or "", parameters.boot_file or ""
         # Option 52 is of DHCP only.
         fields = {
@@ -242,7 +297,7 @@ class Replies:
         if left_out:
             self._warn(exchange, left_out)
         plan = Plan(parameters.next_server or 0, _names(sname, file, in_sname, in_file), field[:-1], tuple(left_out))
-        if len(self._plans) >= PLANS_KEPT:
+        if len(self._plans) >= self._most:
             self._plans.clear()
         self._plans[key] = plan
         return plan

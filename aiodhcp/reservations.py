@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from aiodhcp.errors import ConfigError
@@ -32,7 +33,7 @@ _HEX: Final = {"hardware-address": (1, 16), "client-id": (2, 255), "duid": (3, 1
 """Identifiers that are written in hex, and how many octets they have."""
 
 Identity = tuple[tuple[str, bytes], ...]
-Key = tuple[bytes | None, ...]
+Key = tuple[bytes | None, ...] | bytes | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,12 +168,12 @@ def _duid(subject: Subject) -> bytes | None:
 
 
 _IDENTIFY: Final[Mapping[str, Callable[[Subject], bytes | None]]] = {
-    "hardware-address": lambda subject: subject.chaddr,
+    "hardware-address": attrgetter("chaddr"),
     "client-id": lambda subject: subject.received.get(CLIENT_ID),
     "duid": _duid,
-    "circuit-id": lambda subject: subject.relay_agent.get(CIRCUIT_ID),
-    "remote-id": lambda subject: subject.relay_agent.get(REMOTE_ID),
-    "subscriber-id": lambda subject: subject.relay_agent.get(SUBSCRIBER_ID),
+    "circuit-id": lambda subject: subject.agent.get(CIRCUIT_ID),
+    "remote-id": lambda subject: subject.agent.get(REMOTE_ID),
+    "subscriber-id": lambda subject: subject.agent.get(SUBSCRIBER_ID),
 }
 
 
@@ -188,22 +189,30 @@ class Reservations:
     def __init__(self, reservations: Iterable[Reservation], order: Sequence[str] = IDENTIFIERS) -> None:
         tables: dict[tuple[str, ...], dict[Key, Reservation]] = {}
         ranks: dict[tuple[str, ...], Any] = {}
-        identify: dict[tuple[str, ...], tuple[Callable[[Subject], bytes | None], ...]] = {}
+        identify: dict[tuple[str, ...], Callable[[Subject], Key]] = {}
         for each in reservations:
             names = tuple(kind for kind, _ in each.identity)
-            tables.setdefault(names, {})[tuple(octets for _, octets in each.identity)] = each
             if names not in ranks:
                 ranks[names] = min(map(order.index, each.kinds)), -len(names)
-                identify[names] = tuple(
-                    each.identify.of if kind == "identify" and each.identify is not None else _IDENTIFY[kind]
-                    for kind in each.kinds
+                identify[names] = _key(
+                    [
+                        each.identify.of if kind == "identify" and each.identify is not None else _IDENTIFY[kind]
+                        for kind in each.kinds
+                    ]
                 )
-        self._lookups = [(identify[names], tables[names]) for names in sorted(tables, key=ranks.__getitem__)]
+            octets = tuple(octets for _, octets in each.identity)
+            tables.setdefault(names, {})[octets if len(octets) > 1 else octets[0]] = each
+        self._lookups = [(identify[names], tables[names].get) for names in sorted(tables, key=ranks.__getitem__)]
 
     def find(self, subject: Subject) -> Reservation | None:
         """What is set aside for the client that a packet is from."""
-        for identify, table in self._lookups:
-            found = table.get(tuple([each(subject) for each in identify]))
+        for identify, look_up in self._lookups:
+            found = look_up(identify(subject))
             if found is not None:
                 return found
         return None
+
+
+def _key(identify: Sequence[Callable[[Subject], bytes | None]]) -> Callable[[Subject], Key]:
+    """Of one identifier, as nearly all reservations have, its octets alone."""
+    return identify[0] if len(identify) == 1 else lambda subject: tuple([each(subject) for each in identify])

@@ -440,9 +440,9 @@ class Rules:
     # ── what they share ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _parameters(self, exchange: Exchange) -> Parameters:
-        """What holds for the client, as far as it is placed."""
+        """What holds for the client, as far as it is placed; but the options of its classes."""
         assert exchange.subnet is not None
-        return self.replies.parameters(exchange.subnet, exchange.pool, exchange.reservation, exchange.class_names)
+        return self.replies.parameters(exchange.subnet, exchange.pool, exchange.reservation, exchange.class_names, b"")
 
     def _grant(self, exchange: Exchange, subnet: Subnet, address: int) -> None:
         exchange.yiaddr = address

@@ -47,7 +47,7 @@ def selected(exchange: Exchange) -> bytes:
     """The virtual network of a client: what its relay agent says, or else itself (RFC 6607 §7), or the global one. What
     can't be read is as it came, and none that can be configured.
     """
-    said = exchange.relay_agent.get(VSS)
+    said = exchange.agent.get(VSS)
     if said is None:
         said = exchange.received.get(VSS_OPTION, GLOBAL)
     return said
@@ -62,7 +62,7 @@ def echoed(exchange: Exchange) -> tuple[bytes, bytes]:
     """
     received = exchange.received
     relayed, option = received.get(RELAY_AGENT_INFORMATION, b""), received.get(VSS_OPTION, b"")
-    if relayed and exchange.relayed == relayed and VSS in exchange.relay_agent:
+    if relayed and exchange.relayed == relayed and VSS in exchange.agent:
         relayed = _without_control(relayed)
     return relayed, option if option == selected(exchange) else b""
 

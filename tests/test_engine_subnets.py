@@ -239,10 +239,13 @@ def test_a_class_that_is_not_configured_is_warned_of_once(new_client, caplog):
 
 def test_what_is_known_of_many_clients_is_bounded(new_client, monkeypatch):
     """Plans and parameters are kept for as many kinds of clients as there is room for, and then anew."""
-    monkeypatch.setattr("aiodhcp.replies.PLANS_KEPT", 3)
+    monkeypatch.setattr("aiodhcp.replies.PLANS_KEPT", 2)
+    monkeypatch.setattr("aiodhcp.replies.PLANS_OF_SUBNET", 1)
     engine = make_engine(plugins=[Classify()], classes=[Class(name, tell("class")) for name in "abcdefgh"])
     for name in "abcdefgh":
         ack = new_client(engine, vendor_class_identifier=name).join()
         assert ack.options["domain-name"] == "class"
         assert len(engine.replies._plans) <= 3
         assert len(engine.replies._parameters) <= 3
+        assert len(engine.replies._by_classes) <= 2
+        assert len(engine.replies._narrowed) <= 2
