@@ -43,8 +43,8 @@ class Addresses:
         self.leases = LeaseTable()
         self.leases.load(leases)
         self._own: frozenset[int] = frozenset()
-        # What no client gets just because it is free, by subnet, as far as somebody asked.
-        self._withheld: dict[Subnet | None, frozenset[int]] = {}
+        # What no client gets just because it is free, in whatever subnet; None until somebody asks.
+        self._withheld: frozenset[int] | None = None
         self.index: LeaseIndex | None = None
         """Leases by what requestors may ask for; None where nobody may."""
         self.seed = b""
@@ -63,7 +63,7 @@ class Addresses:
         """Go by a configuration from now on. What was decided by the one before is as it was, and may be ended."""
         self.config = config
         self._shared = config.by_address
-        self._withheld.clear()
+        self._withheld = None
         self._usage = self.leases.changed = None
         if config.leasequery is None:
             self.index = self.leases.put_or_removed = None
@@ -106,7 +106,7 @@ class Addresses:
         own = frozenset(addresses)
         if own != self._own:
             self._own = own
-            self._withheld.clear()
+            self._withheld = None
 
     def _unused(self, pool: Pool, choice: AddressChoice) -> FreeAddresses | FreeMap:
         if choice == "sequential":
@@ -232,15 +232,15 @@ class Addresses:
                 if self.may_have(client, subnet, reservation, wish, now, classes):
                     return wish, found
 
-        offered, table, kept = self._offered, self.leases, self._withheld.get(subnet)
+        offered, table, kept, reserved = self._offered, self.leases, self._withheld, subnet.by_address
         if kept is None:
-            kept = self._withheld[subnet] = self._withhold(subnet)
+            kept = self._withheld = frozenset((*self.own, *self._routers, *self._shared))
 
         def never_used(address: int) -> bool:
-            return address not in table and address not in offered and address not in kept
+            return not (address in table or address in offered or address in kept or address in reserved)
 
         def free(address: int) -> bool:
-            if address in offered or address in kept:
+            if address in offered or address in kept or address in reserved:
                 return False
             known = table.get(address)
             return known is None or known.is_free(now)
@@ -260,13 +260,6 @@ class Addresses:
                     return address, addresses.found
                 return address, "never used before" if address not in table else "the longest unused"
         return None
-
-    def _withhold(self, subnet: Subnet) -> frozenset[int]:
-        """The addresses of a subnet that no client gets just because they are free."""
-        if None not in self._withheld:
-            # Of most subnets it is the same.
-            self._withheld[None] = frozenset((*self.own, *self._routers, *self._shared))
-        return self._withheld[None].union(subnet.by_address) if subnet.by_address else self._withheld[None]
 
     def share_in_use(self, pool: Pool) -> float:
         """Which share of a pool is leased or declined, from 0 to 1. For one of a configuration before this one: of the

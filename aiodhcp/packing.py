@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from aiodhcp.errors import StoreError
 from aiodhcp.leases import STATES, Lease
