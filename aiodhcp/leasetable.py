@@ -19,8 +19,7 @@ __all__ = ["LeaseTable"]
 
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
 _ACTIVE: Final = LeaseState.ACTIVE
-_DECLINED: Final = LeaseState.DECLINED
-_TIMED: Final = frozenset({_ACTIVE, _DECLINED})
+_TIMED: Final = frozenset({_ACTIVE, LeaseState.DECLINED})
 _NOBODYS: Final = Lease(-1, b"", 0, b"", LeaseState.EXPIRED, 0, 0)
 
 
@@ -63,7 +62,7 @@ class LeaseTable:
             StoreError: they come as octets, and some are damaged.
         """
         packed = leases if isinstance(leases, PackedLeases) else PackedLeases(map(pack, leases), "the leases")
-        by_address, by_client, due = self._by_address, self._by_client, self._due
+        by_address, by_client = self._by_address, self._by_client
         again: list[Lease] = []
         try:
             for data in packed.octets:
@@ -73,14 +72,8 @@ class LeaseTable:
                     continue
                 by_address[address] = data
                 by_client[client] = address
-                if expires < NEVER and state in _TIMED:
-                    addresses = due.get(expires)
-                    if addresses is None:
-                        due[expires] = array("I", (address,))
-                        heapq.heappush(self._seconds, expires)
-                    else:
-                        addresses.append(address)
-                    self._entries += 1
+                if _is_timed(state, expires):
+                    self._enter(address, expires)
         except ValueError as error:
             raise packed.damaged(error) from None
         known = {by_client[lease.client] for lease in again if lease.client in by_client}
@@ -177,7 +170,7 @@ class LeaseTable:
                     elsewhere.remove(address)
                 elsewhere.append(known)
                 self._by_client[client] = address
-        if not watched and expires < NEVER and state in _TIMED:
+        if not watched and _is_timed(state, expires):
             self._watch(lease)
 
     def remove(self, address: int) -> Lease | None:
@@ -204,7 +197,7 @@ class LeaseTable:
             self._entries -= len(addresses)
             for address in addresses:
                 lease = self.get(address)
-                if lease is not None and _is_timed(lease):
+                if lease is not None and _is_timed(lease.state, lease.expires):
                     if lease.expires <= now:
                         # By address, because it may have several entries.
                         ended[address] = lease
@@ -239,21 +232,20 @@ class LeaseTable:
             self._seconds.clear()
             self._entries = 0
             for each in self:
-                if _is_timed(each):
-                    self._enter(each)
+                if _is_timed(each.state, each.expires):
+                    self._enter(each.address, each.expires)
             return
-        self._enter(lease)
+        self._enter(lease.address, lease.expires)
 
-    def _enter(self, lease: Lease) -> None:
-        second = lease.expires
+    def _enter(self, address: int, second: int) -> None:
         addresses = self._due.get(second)
         if addresses is None:
-            self._due[second] = array("I", (lease.address,))
+            self._due[second] = array("I", (address,))
             heapq.heappush(self._seconds, second)
         else:
-            addresses.append(lease.address)
+            addresses.append(address)
         self._entries += 1
 
 
-def _is_timed(lease: Lease) -> bool:
-    return lease.expires < NEVER and (lease.state == _ACTIVE or lease.state == _DECLINED)
+def _is_timed(state: int, expires: int) -> bool:
+    return expires < NEVER and state in _TIMED

@@ -13,6 +13,8 @@ __all__ = ["PackedLeases", "glance", "pack", "split", "state_of", "unpack"]
 
 _HEAD: Final = struct.Struct("!IBBqqqBBB")
 """address, htype, state, starts, expires, last_transaction; octets of client and chaddr; which other fields follow."""
+_BEHIND: Final = _HEAD.size
+"""Where the client begins."""
 _LENGTH: Final = struct.Struct("!H")
 _IS_COUNTED: Final = 2
 _IN_CLIENT: Final = 255
@@ -52,8 +54,8 @@ def pack(lease: Lease) -> bytes:
 def unpack(data: bytes) -> Lease:
     """The lease that ``pack`` was given."""
     address, htype, state, starts, expires, last, size, other, bits = _HEAD.unpack_from(data)
-    end = 33 + size
-    client = data[33:end]
+    end = _BEHIND + size
+    client = data[_BEHIND:end]
     if not bits:
         chaddr = client[1:] if other == _IN_CLIENT else data[end:]
         return Lease(address, client, htype, chaddr, STATES[state], starts, expires, None, None, None, last)
@@ -73,7 +75,7 @@ def glance(data: bytes) -> tuple[int, bytes, int, int, bool]:
     """
     try:
         address, _, state, _, expires, _, size, other, bits = _HEAD.unpack_from(data)
-        end = 33 + size
+        end = _BEHIND + size
         if bits:
             end = _unpack(data, 0)[1]
         elif other != _IN_CLIENT:
@@ -84,7 +86,7 @@ def glance(data: bytes) -> tuple[int, bytes, int, int, bool]:
             raise ValueError(f"a lease has state {state}, which doesn't exist")
     except (struct.error, KeyError, UnicodeError) as error:
         raise ValueError(f"these are not the octets of a lease: {error}") from None
-    return address, data[33 : 33 + size], state, expires, bool(bits & _IS_COUNTED)
+    return address, data[_BEHIND : _BEHIND + size], state, expires, bool(bits & _IS_COUNTED)
 
 
 def split(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -132,7 +134,7 @@ class PackedLeases:
 
 def _unpack(data: bytes, at: int) -> tuple[Lease, int]:
     address, htype, state, starts, expires, last, size, other, bits = _HEAD.unpack_from(data, at)
-    at += _HEAD.size
+    at += _BEHIND
     client = data[at : at + size]
     at += size
     if other == _IN_CLIENT:
