@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from client import make_engine, number
@@ -20,6 +21,7 @@ VALUES = (
 )
 
 
+@cache
 def conditions(at: int) -> st.SearchStrategy[str]:
     """What the test of the ``at``-th class may be: it asks for the ones before, and for one that a hook may add."""
     value, text = st.sampled_from(VALUES), st.sampled_from(TEXTS)
