@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import dpkt
@@ -87,6 +88,8 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock:
 
 BROADCAST = 0xFFFFFFFF
 ALL = b"\xff" * 6
+PATIENCE = 20.0
+"""Seconds that an event may take. Far more than it needs: the machine may be busy."""
 
 
 class Server:
@@ -101,14 +104,14 @@ class Server:
         )
         self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
-        self.opened = self.next(5)
+        self.opened = self.next()
 
     def _read(self) -> None:
         with contextlib.suppress(ValueError):  # the network ended and closed the pipe
             for line in self.process.stdout or ():
                 self._events.put(json.loads(line))
 
-    def next(self, timeout: float = 3) -> dict[str, Any]:
+    def next(self, timeout: float = PATIENCE) -> dict[str, Any]:
         try:
             return self._events.get(timeout=timeout)
         except queue.Empty:
@@ -126,6 +129,14 @@ class Server:
         self.process.stdin.flush()  # type: ignore[union-attr]
         return self.next()
 
+    def sees(self, *addresses: str) -> dict[str, Any]:
+        """Wait until the first interface has these addresses, as far as it knows, and return its status then."""
+        expected, end = [number(address) for address in addresses], time.monotonic() + PATIENCE
+        while (status := self.status())["interfaces"][0][1] != expected:
+            assert time.monotonic() < end, f"not within {PATIENCE:g} s: {addresses}, but {status}"
+            time.sleep(0.02)
+        return status
+
     def cpu_seconds(self) -> float:
         with open(f"/proc/{self.process.pid}/stat") as stat:
             fields = stat.read().rpartition(")")[2].split()
@@ -134,7 +145,7 @@ class Server:
     def stop(self) -> None:
         self.process.stdin.close()  # type: ignore[union-attr]
         assert self.next() == {"closed": True}
-        assert self.process.wait(5) == 0
+        assert self.process.wait(PATIENCE) == 0
 
 
 def say(message: str, **answer: Any) -> bytes:
