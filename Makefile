@@ -4,6 +4,8 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 ONCE   ?=
+# Of the tests: one more than CI has processors, for many wait. More of them, and their deadlines pass on a busy machine.
+PROCESSES ?= 3
 SHELL  := /bin/bash
 # Below the server: what has no input and output, and every branch of it a test.
 CORE   := constants errors wording codecs dnsnames fqdn records definitions formats locations spaces registry options packet parameters \
@@ -18,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make run          install, and show the server at work (ONCE=1: end by itself)"
-	@echo "make test         install what the tests need, and run them all"
+	@echo "make test         install what the tests need, and run them all (PROCESSES=1: one after the other)"
 	@echo "make check        format, lint, types, tests: the habit before a commit"
 	@echo "make bench        every bar of speed, next to Kea, ISC dhcpd and dnsmasq: half an hour (needs root)"
 	@echo "make bench-quick  the main ones, next to Kea, in two minutes"
@@ -69,7 +71,8 @@ run: $(VENV)/.runs
 
 test: $(VENV)/.tests
 	$(call packages,$(shell sed 's/#.*//' tests/system-packages.txt))
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@# Whatever the surroundings say: without compiled modules, each of some hundred processes compiles them for itself.
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(PROCESSES) --no-loadscope-reorder --cov --cov-report=term:skip-covered
 	@$(BIN)/coverage report --include='$(subst $(space),$(comma),$(CORE:%=aiodhcp/%.py))' --fail-under=100 >/dev/null \
 	|| { echo "below the server every branch is to be covered:"; \
 	     $(BIN)/coverage report --include='$(subst $(space),$(comma),$(CORE:%=aiodhcp/%.py))' --skip-covered -m; exit 1; }

@@ -15,6 +15,21 @@ from aiodhcp import Engine
 settings.register_profile("aiodhcp", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("aiodhcp")
 
+APART = ("tests/callout/", "tests/integration/")
+"""Where tests take seconds each, most of which they wait: with several processes, each test goes to whichever is free.
+Elsewhere those of a file stay together, with what they share."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling  # here: the tests that are run on Windows do without
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if nodeid.startswith(APART) else nodeid.partition("::")[0]
+
+    return Scheduling(config, log)
+
 
 @pytest.fixture
 def clock() -> Clock:
