@@ -16,7 +16,7 @@ from typing import BinaryIO, Final, NamedTuple
 from aiodhcp.constants import CLIENT_PORT, SERVER_PORT
 from aiodhcp.errors import AiodhcpError
 
-__all__ = ["CaptureError", "Captured", "read_capture"]
+__all__ = ["ETHERNET", "RAW_IP", "CaptureError", "Captured", "datagram_in", "read_capture"]
 
 ETHERNET, RAW_IP, COOKED, IPV4, COOKED_2 = 1, 101, 113, 228, 276
 _SUPPORTED: Final[dict[int, str]] = {
@@ -38,7 +38,7 @@ _PCAP: Final = {0xA1B2C3D4: (1e-6, 16), 0xA1B23C4D: (1e-9, 16), 0xA1B2CD34: (1e-
 """By the number that a pcap file begins with: the unit of its fractions of a second, octets before each frame."""
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 _BYTE_ORDER: Final = 0x1A2B3C4D
-_RESOLUTION, _OFFSET = 9, 14
+_NAME, _RESOLUTION, _OFFSET = 2, 9, 14
 """Options of an interface."""
 
 
@@ -58,6 +58,8 @@ class Captured:
         source_port: its UDP port.
         destination: the IP address that it was sent to.
         destination_port: its UDP port: 67 or 68.
+        interface: the name of the interface that it was captured on; empty where the file doesn't say.
+        vlans: the VLANs that its frame was tagged with, the outermost first.
     """
 
     frame: int
@@ -67,6 +69,13 @@ class Captured:
     source_port: int
     destination: int
     destination_port: int
+    interface: str = ""
+    vlans: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """What the interface is called where it arrives: ``eth0``, ``eth0.10`` in a VLAN, ``.10`` without its name."""
+        return ".".join((self.interface, *map(str, self.vlans)))
 
 
 def read_capture(path: str | os.PathLike[str], skipped: Counter[str] | None = None) -> Iterator[Captured]:
@@ -104,15 +113,19 @@ class _Frame(NamedTuple):
     time: float
     link: int
     octets: bytes
+    interface: str = ""
 
 
 class _Interface(NamedTuple):
-    """Of a pcapng file: its link type, octets kept of a frame (0 for all), the unit of its time, where that begins."""
+    """Of a pcapng file: its link type, octets kept of a frame (0 for all), the unit of its time, where that begins,
+    and what it is called.
+    """
 
     link: int
     kept: int
     unit: float
     start: int
+    name: str
 
 
 def _frames(file: BinaryIO) -> Iterator[_Frame]:
@@ -201,7 +214,7 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[int, str, bytes]]:
 
 def _interface(order: str, body: bytes) -> _Interface:
     link, _, kept = struct.unpack_from(f"{order}HHI", body)
-    unit, start, at = 1e-6, 0, 8
+    unit, start, name, at = 1e-6, 0, "", 8
     while at + 4 <= len(body):
         code, length = struct.unpack_from(f"{order}HH", body, at)
         value = body[at + 4 : at + 4 + length]
@@ -209,8 +222,10 @@ def _interface(order: str, body: bytes) -> _Interface:
             unit = 2.0 ** -(value[0] & 0x7F) if value[0] & 0x80 else 10.0 ** -value[0]
         elif code == _OFFSET and len(value) == 8:
             (start,) = struct.unpack(f"{order}q", value)
+        elif code == _NAME:
+            name = value.rstrip(b"\0").decode(errors="replace")
         at += 4 + -(-length // 4) * 4
-    return _Interface(link, kept, unit, start)
+    return _Interface(link, kept, unit, start, name)
 
 
 def _packet(kind: int, order: str, body: bytes, interfaces: list[_Interface]) -> _Frame:
@@ -221,17 +236,30 @@ def _packet(kind: int, order: str, body: bytes, interfaces: list[_Interface]) ->
     """
     if kind == _SIMPLE_PACKET:
         (length,) = struct.unpack_from(f"{order}I", body)
-        return _Frame(0.0, interfaces[0].link, body[4 : 4 + min(length, interfaces[0].kept or length)])
+        link, kept, _, _, name = interfaces[0]
+        return _Frame(0.0, link, body[4 : 4 + min(length, kept or length)], name)
     at, high, low, length = struct.unpack_from(f"{order}IIII" if kind == _PACKET else f"{order}H2xIII", body)
-    link, _, unit, start = interfaces[at]
-    return _Frame(start + (high << 32 | low) * unit, link, body[20 : 20 + length])
+    link, _, unit, start, name = interfaces[at]
+    return _Frame(start + (high << 32 | low) * unit, link, body[20 : 20 + length], name)
 
 
 # ── frames ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def datagram_in(number: int, time: float, link: int, octets: bytes, interface: str = "") -> Captured | str:
+    """The datagram in a frame, or what is there instead, in words.
+
+    Args:
+        number: of the frame.
+        time: when it was captured, in seconds since 1970.
+        link: its link type: https://www.tcpdump.org/linktypes.html.
+        octets: the frame.
+        interface: the name of the interface.
+    """
+    return _datagram(number, _Frame(time, link, octets, interface))
+
+
 def _datagram(number: int, frame: _Frame) -> Captured | str:
-    """The datagram in a frame, or what is there instead, in words."""
     try:
         return _udp(number, frame)
     except struct.error:
@@ -242,7 +270,7 @@ def _udp(number: int, frame: _Frame) -> Captured | str:
     octets = frame.octets
     if frame.link not in _SUPPORTED:
         return f"of link type {frame.link}"
-    at, kind = _link(frame.link, octets)
+    at, kind, vlans = _link(frame.link, octets)
     if kind != _IP or (octets[at : at + 1] and octets[at] >> 4 != 4):
         return "not DHCP"
     version, part, protocol, source, destination = struct.unpack_from("!B5xHxB2xII", octets, at)
@@ -260,20 +288,24 @@ def _udp(number: int, frame: _Frame) -> Captured | str:
     data = octets[at + 8 : at + length]
     if len(data) + 8 < length:
         return "truncated"
-    return Captured(number, frame.time, data, source, source_port, destination, destination_port)
+    return Captured(
+        number, frame.time, data, source, source_port, destination, destination_port, frame.interface, vlans
+    )
 
 
-def _link(link: int, octets: bytes) -> tuple[int, int]:
-    """Where in a frame the IP packet begins, and the EtherType of what begins there.
+def _link(link: int, octets: bytes) -> tuple[int, int, tuple[int, ...]]:
+    """Where in a frame the IP packet begins, the EtherType of what begins there, and the VLANs.
 
     Raises:
         struct.error: the frame is too short to say.
     """
     if link not in (ETHERNET, COOKED, COOKED_2):
-        return 0, _IP
+        return 0, _IP, ()
     at, header = {ETHERNET: (12, 14), COOKED: (14, 16), COOKED_2: (0, 20)}[link]
     (kind,) = struct.unpack_from("!H", octets, at)
+    vlans: tuple[int, ...] = ()
     while kind in _TAGS:
-        (kind,) = struct.unpack_from("!H", octets, header + 2)
+        tag, kind = struct.unpack_from("!HH", octets, header)
+        vlans += (tag & 0xFFF,) if tag & 0xFFF else ()  # 0 is none, but a priority
         header += 4
-    return header, kind
+    return header, kind, vlans

@@ -87,7 +87,14 @@ def expected(frame: int = 1, **fields: object) -> Captured:
 def test_a_datagram_is_found_in_every_kind_of_frame(written, kind, name):
     link, frame = FRAMES[name]
     (found,) = read_capture(written([frame], link, kind))
-    assert found == expected(time=pytest.approx(1700000000.25, abs=1e-6))
+    vlans = {"vlan": (7,), "two vlans": (7, 8), "cooked vlan": (7,)}.get(name, ())
+    assert found == expected(time=pytest.approx(1700000000.25, abs=1e-6), vlans=vlans)
+    assert found.place == "".join(f".{vlan}" for vlan in vlans)
+
+
+def test_a_priority_is_no_vlan(written):
+    (found,) = read_capture(written([ethernet(ip(), b"\x81\x00\xe0\x00")]))
+    assert found == expected()
 
 
 def test_frames_are_in_order_with_their_numbers_and_times(written):
@@ -194,7 +201,8 @@ def test_pcapng_with_interfaces_of_several_kinds(blocks):
         packet(2, 1700000000250000000, ethernet(ip())),
         skipped=skipped,
     )
-    assert found == [expected(1), expected(3)]
+    assert found == [expected(1), expected(3, interface="eth0")]
+    assert found[1].place == "eth0"
     assert skipped == {"of link type 127": 1}
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from statistics import median, quantiles
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from aiodhcp.callout.callouts import CalloutFault, Results, Returned
 from aiodhcp.callout.child import Child
 from aiodhcp.callout.frames import HOOKS
 from aiodhcp.captures import Captured
+from aiodhcp.changes import Change, changes, described
 from aiodhcp.constants import (
     INFINITE,
     AddressKind,
@@ -27,26 +28,17 @@ from aiodhcp.constants import (
     ControlCode,
     DropReason,
     MessageType,
-    Op,
 )
-from aiodhcp.describe import describe, duration, message_name
+from aiodhcp.describe import duration, message_name
 from aiodhcp.errors import ConfigError, DecodeError
 from aiodhcp.packet import Packet
+from aiodhcp.pairing import is_broadcast, option_number, pairs
 
-__all__ = ["Called", "Change", "Control", "Driven", "Request", "Summary", "drive", "pair"]
+__all__ = ["Called", "Control", "Driven", "Request", "Summary", "drive", "pair"]
 
 STOP_TIMEOUT: Final = 10.0
 """Seconds that a callout has that faulted before it is started afresh."""
 REQUESTED_ADDRESS, LEASE_TIME, SERVER_ID = 50, 51, 54
-
-_DISCOVER, _OFFER, _REQUEST = MessageType.DISCOVER, MessageType.OFFER, MessageType.REQUEST
-_ANSWERED_BY: Final[Mapping[int | None, tuple[int | None, ...]]] = {
-    None: (None,),
-    _DISCOVER: (_OFFER, MessageType.ACK),  # an ACK with rapid commit
-    _REQUEST: (MessageType.ACK, MessageType.NAK),
-    MessageType.INFORM: (MessageType.ACK,),
-}
-"""Which replies there are to a message; None is BOOTP."""
 
 
 # ── requests and their replies ───────────────────────────────────────────────────────────────────────────────────────
@@ -72,86 +64,35 @@ class Request:
 
 
 def pair(captured: Iterable[Captured], skipped: Counter[str]) -> list[Request]:
-    """Find the requests of a capture, in its order, and the reply to each.
-
-    A reply belongs to the last request before it with the same xid and chaddr, of a type that it answers, and with the
-    same relay agent if there are several.
+    """Find the requests of a capture, in its order, and the reply to each, as ``pairs`` does.
 
     Args:
         captured: the datagrams.
         skipped: here is counted what is left out, in words.
     """
     requests: list[Request] = []
-    waiting: dict[tuple[int, bytes], list[Request]] = {}
     some_server = 0
     leases: set[tuple[bytes, int]] = set()
-    for each in captured:
-        try:
-            packet = Packet(each.data)
-        except DecodeError:
+    for each in pairs(captured, skipped):
+        packet, reply = each.packet, each.reply
+        if packet is None:
             skipped["malformed"] += 1
             continue
-        key = packet.xid, packet.chaddr
-        if packet.op == Op.BOOTREQUEST:
-            requests.append(Request(each, packet))
-            waiting.setdefault(key, []).append(requests[-1])
-            continue
-        own = _number(packet, SERVER_ID) or each.source
-        some_server = some_server or own
-        kind = packet.message_type
-        fitting = [one for one in waiting.get(key, ()) if kind in _ANSWERED_BY.get(one.packet.message_type, ())]
-        if not fitting:
-            skipped["replies without their request"] += 1
-            continue
-        request = next((one for one in reversed(fitting) if one.packet.giaddr == packet.giaddr), fitting[-1])
-        waiting[key].remove(request)
-        request.reply, request.server = packet, own
-        if kind in (MessageType.ACK, None):
-            lease = packet.chaddr, packet.yiaddr
-            asks_again = request.packet.message_type == _REQUEST and SERVER_ID not in request.packet.options.raw
+        destination = each.captured.destination
+        request = Request(each.captured, packet, reply, each.server if is_broadcast(destination) else destination)
+        requests.append(request)
+        some_server = some_server or each.server
+        if reply is not None and reply.message_type in (MessageType.ACK, None):
+            lease = packet.chaddr, reply.yiaddr
+            asks_again = packet.message_type == MessageType.REQUEST and SERVER_ID not in packet.options.raw
             request.kind = AddressKind.OLD if asks_again or lease in leases else AddressKind.NEW
             leases.add(lease)
     for request in requests:
-        destination = request.captured.destination
-        if not _is_broadcast(destination):
-            request.server = destination
-        elif not request.server:
-            request.server = some_server
+        request.server = request.server or some_server
     return requests
 
 
-def _number(packet: Packet, option: int) -> int:
-    value = packet.options.raw.get(option, b"")
-    return int.from_bytes(value, "big") if len(value) == 4 else 0
-
-
-def _is_broadcast(address: int) -> bool:
-    # That of a subnet can't be told from a host's: its mask isn't known.
-    return address in (0, 0xFFFFFFFF) or address & 0xFF == 0xFF
-
-
 # ── what a callout did ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Change(NamedTuple):
-    """What became of a field or an option.
-
-    Attributes:
-        name: of the field, or of the option.
-        before: as an administrator would write it; None if it was not there.
-        after: likewise.
-    """
-
-    name: str
-    before: str | None
-    after: str | None
-
-    def __str__(self) -> str:
-        if self.before is None:
-            return f"+ {self.name}: {self.after}"
-        if self.after is None:
-            return f"- {self.name}: {self.before}"
-        return f"~ {self.name}: {self.before} -> {self.after}"
 
 
 @dataclass(slots=True)
@@ -406,7 +347,7 @@ class _Driver:
         reply = None if vetoed else request.reply
         if reply is not None and "dhcp_address_offer" in hooks and _gives(request):
             client = ClientType.BOOTP if request.packet.message_type is None else ClientType.DHCP
-            seconds = _number(reply, LEASE_TIME) or INFINITE
+            seconds = option_number(reply, LEASE_TIME) or INFINITE
             told = f"{request.kind.name} {IPv4Address(reply.yiaddr)} for {duration(seconds)}, {client.name}"
             made = child.address_offer(octets, request.kind, interface, reply.yiaddr, client, seconds, context)
             await self._call(calling("dhcp_address_offer", told), made)
@@ -428,7 +369,7 @@ def _gives(request: Request) -> bool:
 
 def _problem(request: Request, packet: Packet) -> tuple[AddressProblem, int] | None:
     """The address that is taken back or refused, and why."""
-    asked = _number(packet, REQUESTED_ADDRESS)
+    asked = option_number(packet, REQUESTED_ADDRESS)
     if packet.message_type == MessageType.DECLINE:
         return AddressProblem.DECLINE, asked
     if packet.message_type == MessageType.RELEASE:
@@ -449,16 +390,5 @@ def _taken(call: Called, packet: Packet, returned: Returned) -> Packet:
     except DecodeError as error:
         call.wrong = str(error)
         return packet
-    call.changes = _changes(packet, after)
+    call.changes = changes(described(packet), described(after))
     return after
-
-
-def _changes(before: Packet, after: Packet) -> list[Change]:
-    """What of a packet is other than it was: what is gone or altered in its old order, then what is new."""
-    old, new = _described(before), _described(after)
-    found = [Change(name, text, new.get(name)) for name, text in old.items() if new.get(name) != text]
-    return found + [Change(name, None, text) for name, text in new.items() if name not in old]
-
-
-def _described(packet: Packet) -> dict[str, str]:
-    return {"op": str(packet.op), "htype": str(packet.htype), "hlen": str(packet.hlen), **dict(describe(packet))}
