@@ -25,6 +25,7 @@ from rich.text import Text
 from aiodhcp import __version__
 from aiodhcp.administration import COMMANDS, ConfigArgument, config_file, fail, load_settings
 from aiodhcp.callout_commands import callout_app
+from aiodhcp.capture_command import capture
 from aiodhcp.client import (
     InterfaceLink,
     Link,
@@ -47,6 +48,7 @@ from aiodhcp.leases import NEVER, Lease, LeaseState
 from aiodhcp.logs import setup
 from aiodhcp.parameters import encode_settings
 from aiodhcp.renewal_commands import force_renew
+from aiodhcp.replay_command import replay
 from aiodhcp.stores.sqlite import read_leases
 
 app = typer.Typer(
@@ -414,6 +416,6 @@ def demo(once: Annotated[bool, typer.Option("--once", help="End by itself, inste
         print()
 
 
-for _command in (*COMMANDS, force_renew):
+for _command in (*COMMANDS, force_renew, capture, replay):
     app.command()(_command)
 app.add_typer(callout_app)

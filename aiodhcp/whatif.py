@@ -22,12 +22,13 @@ from aiodhcp.exchange import Datagram, Exchange, Interface
 from aiodhcp.explanation import Fact
 from aiodhcp.hooks import Hooks
 from aiodhcp.leases import Lease
+from aiodhcp.offline import likely_address, serve
 from aiodhcp.options import STANDARD_OPTIONS, Definitions
 from aiodhcp.packet import Packet
 from aiodhcp.registration import Plugin
 from aiodhcp.runtime import HookTasks
 from aiodhcp.stores.sqlite import read_leases
-from aiodhcp.subnets import Config, Subnet
+from aiodhcp.subnets import Config
 from aiodhcp.transports.sockets import system_addresses
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ async def _what_if(settings: Settings, client: Client, plugins: Sequence[Plugin]
     if interfaces[served]:
         supposed.append(Fact("supposed", interfaces[served]))
     if client.message == MessageType.REQUEST and not client.address:
-        offer = await _serve(engine, _datagram(client, served, MessageType.DISCOVER, client.options), now)
+        offer = await serve(engine, _datagram(client, served, MessageType.DISCOVER, client.options), now)
         if not offer.yiaddr:
             supposed.append(Fact("supposed", "a DISCOVER, because it is not offered an address to request"))
             return offer, [*supposed, *_explain(offer)]
@@ -120,10 +121,10 @@ async def _what_if(settings: Settings, client: Client, plugins: Sequence[Plugin]
             SERVER_ID: offer.server_id.to_bytes(4, "big"),
         }
         supposed.append(Fact("supposed", "a REQUEST for what a DISCOVER was offered"))
-        exchange = await _serve(engine, _datagram(client, served, MessageType.REQUEST, chosen), now)
+        exchange = await serve(engine, _datagram(client, served, MessageType.REQUEST, chosen), now)
     else:
         wish = {REQUESTED_ADDRESS: client.address.to_bytes(4, "big")} if client.address else {}
-        exchange = await _serve(engine, _datagram(client, served, client.message, {**client.options, **wish}), now)
+        exchange = await serve(engine, _datagram(client, served, client.message, {**client.options, **wish}), now)
     return exchange, [*supposed, *_explain(exchange)]
 
 
@@ -195,29 +196,12 @@ def _interfaces(settings: Settings, config: Config, relay: int) -> dict[Interfac
     for name in settings.interfaces:
         addresses, words = tuple(address for address, _ in found.get(name, ())), ""
         if not addresses:
-            likely = _likely_address(config, name, relay)
+            likely = likely_address(config, name, relay)
             addresses = (likely,) if likely else ()
             has = IPv4Address(likely) if likely else "no address"
             words = f"{name} has {has}: on this machine it has none, or there is no such interface"
         interfaces[Interface(name, addresses)] = words
     return interfaces
-
-
-def _likely_address(config: Config, name: str, relay: int) -> int:
-    """What the server may have for an address on an interface that this machine has not; 0 if nothing can be said."""
-    named = [subnet for subnet in config.subnets if name in subnet.interfaces]
-    for subnet in (named or [subnet for subnet in config.subnets if not subnet.interfaces])[:1]:
-        routers = subnet.parameters.options.get(ROUTERS) or config.parameters.options.get(ROUTERS) or b""
-        router = int.from_bytes(routers[:4], "big")
-        return router if router in subnet and router != relay else _first_host(subnet, relay)
-    return 0
-
-
-def _first_host(subnet: Subnet, relay: int) -> int:
-    """The first that no pool gives out, or else the very first."""
-    network = subnet.network
-    hosts = range(subnet.first, subnet.last + 1) if network.prefixlen >= 31 else range(subnet.first + 1, subnet.last)
-    return next((host for host in hosts[:65536] if subnet.pool(host) is None and host != relay), hosts[0])
 
 
 def _chosen(interfaces: Mapping[Interface, str], settings: Settings, client: Client) -> Interface:
@@ -245,20 +229,6 @@ def _datagram(client: Client, interface: Interface, kind: MessageType, options: 
         return Datagram(bytes(packet), interface, 0, CLIENT_PORT, BROADCAST_ADDRESS)
     destination = interface.addresses[0] if interface.addresses else 0
     return Datagram(bytes(packet), interface, client.relay, SERVER_PORT, destination)
-
-
-async def _serve(engine: Engine, datagram: Datagram, now: float) -> Exchange:
-    """All steps of a packet, as the server takes them, but for commits and questions to the network."""
-    exchange = engine.arrive(datagram, now)
-    await exchange.settle()
-    engine.decide(exchange)
-    exchange.probe, probed = 0, exchange.probe
-    engine.answer(exchange)
-    await exchange.settle()
-    engine.finish(exchange)
-    await exchange.settle()
-    exchange.probe = probed
-    return exchange
 
 
 def _explain(exchange: Exchange) -> list[Fact]:
