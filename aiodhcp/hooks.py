@@ -47,6 +47,10 @@ def _unheard(begun: Awaitable[None]) -> None:
         begun.close()
 
 
+def _unnoticed(implementation: Implementation, words: str, error: BaseException | None) -> None:
+    pass
+
+
 class Runtime(NamedTuple):
     """What hooks need of the world outside. Without one they have all the time there is, and none is measured.
 
@@ -54,11 +58,13 @@ class Runtime(NamedTuple):
         clock: seconds, from any beginning.
         within: awaits what a hook left to await; raises ``Overdue`` when that takes longer than its deadline.
         detach: awaits something that nobody waits for.
+        failed: is told of each failure of an implementation: what happened, in words, and what it raised, if it did.
     """
 
     clock: Callable[[], float] = lambda: 0.0
     within: Callable[[Awaitable[Any], Implementation], Awaitable[Any]] = _plainly
     detach: Callable[[Awaitable[None]], None] = _unheard
+    failed: Callable[[Implementation, str, BaseException | None], None] = _unnoticed
 
 
 class Hook:
@@ -392,6 +398,7 @@ class Hooks:
 
     def failed(self, implementation: Implementation, words: str, error: BaseException | None) -> None:
         """Count a failure, and name the plugin: each kind of failure once in full, then at 10, 100, 1000 ... of all."""
+        self.runtime.failed(implementation, words, error)
         key = (implementation.plugin, implementation.hook)
         self.failures[key] += 1
         count = self.failures[key]

@@ -29,6 +29,7 @@ from aiodhcp.hooks import Hooks
 from aiodhcp.leasequery_tcp import LeasequeryListener, Prepared
 from aiodhcp.leases import Lease
 from aiodhcp.leasetable import LeaseTable
+from aiodhcp.observing import Observer
 from aiodhcp.packing import PackedLeases
 from aiodhcp.prober import Prober
 from aiodhcp.protocol import DhcpProtocol
@@ -93,6 +94,7 @@ class DhcpServer:
         explain: how many of the last exchanges ``exchanges()`` has, with what each hook said.
         clock: the time, in seconds since 1970.
         prober: asks the network for addresses before they are offered, in subnets that want it.
+        observer: watches it from inside, for tests.
 
     Raises:
         ConfigError: a plugin's hook or one of its arguments is misspelt.
@@ -111,10 +113,12 @@ class DhcpServer:
         explain: int = 0,
         clock: Callable[[], float] = time.time,
         prober: Prober | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.config = config
         self._hook_tasks = HookTasks()
-        self.hooks = Hooks(plugins, self._hook_tasks.runtime())
+        self._observer = observer
+        self.hooks = self._made_hooks(plugins)
         self._store = store
         self._transport = transport
         self._stop_timeout = stop_timeout
@@ -133,7 +137,7 @@ class DhcpServer:
             Engine(config, self.hooks),
             store,
             self._send,
-            self._finished,
+            self._finished if observer is None else self._observed,
             self._hook_tasks,
             self._prober,
             max_in_flight,
@@ -174,7 +178,7 @@ class DhcpServer:
             await self.hooks.load(self, self.config)
             if self.hooks.implementations:
                 self._watchdog.start()
-            self._let_time_pass()
+            self.tick()
             self._state = _State.RUNNING
             self._leasequery.known_since = 0.0 if len(self.leases) else self._clock()
             prepared = await self._leasequery.prepare(self.config.leasequery)
@@ -272,7 +276,7 @@ class DhcpServer:
         async with self._reloading:
             self._check_running()
             config = self.config if config is None else config
-            hooks = self.hooks if plugins is None else Hooks(plugins, self._hook_tasks.runtime())
+            hooks = self.hooks if plugins is None else self._made_hooks(plugins)
             new, gone = hooks.without(self.hooks), self.hooks.without(hooks)
             prepared = await self._leasequery.prepare(config.leasequery)
             try:
@@ -316,6 +320,13 @@ class DhcpServer:
     def _check_running(self) -> None:
         if self._state not in (_State.RUNNING, _State.PAUSED):
             raise RuntimeError(f"the server is {self._state.value}")
+
+    def tick(self) -> None:
+        """Let what is due by the clock happen now: leases end, offers lapse. It does so by itself once a second, and
+        whoever turns the clock by hand need not wait for that.
+        """
+        self.engine.serve(self.interfaces)
+        self._traffic.tick(self._clock())
 
     async def delete_lease(self, address: IPv4Address | str | int) -> Lease | None:
         """Take an address from its client, as an administrator may; or end the probation of a declined one. The client
@@ -476,18 +487,23 @@ class DhcpServer:
             self._recent.append(exchange)
         self._reports.finished(exchange)
 
+    def _observed(self, exchange: Exchange) -> None:
+        self._finished(exchange)
+        if self._observer is not None:
+            self._observer.finished(exchange)
+
+    def _made_hooks(self, plugins: Iterable[object]) -> Hooks:
+        runtime = self._hook_tasks.runtime()
+        return Hooks(plugins, runtime) if self._observer is None else self._observer.hooks(plugins, runtime)
+
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1)
             try:
-                self._let_time_pass()
+                self.tick()
                 self._reports.flush(int(self._clock()))
             except Exception:
                 log.exception("a fault of aiodhcp, please report it")
-
-    def _let_time_pass(self) -> None:
-        self.engine.serve(self.interfaces)
-        self._traffic.tick(self._clock())
 
     async def _abandon(self) -> None:
         self._listens = False
