@@ -48,7 +48,7 @@ async def serve(
     return exchange
 
 
-def likely_address(config: Config, name: str, relay: int) -> int:
+def likely_address(config: Config, name: str, relay: int = 0) -> int:
     """What the server may have for an address on an interface that this machine has not; 0 if nothing can be said."""
     named = [subnet for subnet in config.subnets if name in subnet.interfaces]
     for subnet in (named or [subnet for subnet in config.subnets if not subnet.interfaces])[:1]:
@@ -58,7 +58,7 @@ def likely_address(config: Config, name: str, relay: int) -> int:
     return 0
 
 
-def _first_host(subnet: Subnet, relay: int) -> int:
+def _first_host(subnet: Subnet, relay: int = 0) -> int:
     """The first that no pool gives out, or else the very first."""
     network = subnet.network
     hosts = range(subnet.first, subnet.last + 1) if network.prefixlen >= 31 else range(subnet.first + 1, subnet.last)

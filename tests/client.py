@@ -11,24 +11,14 @@ So that tests read as conversations::
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from ipaddress import IPv4Address
 from typing import Any
 
 from aiodhcp import Config, Datagram, Engine, Exchange, Interface, Lease, MessageType, Packet, Pool, Subnet
 from aiodhcp.constants import BROADCAST_ADDRESS, BROADCAST_FLAG, CLIENT_PORT, SERVER_PORT
 from aiodhcp.exchange import Answer
 from aiodhcp.hooks import Hooks, Runtime
-
-
-def number(address: str) -> int:
-    """``"192.0.2.1"`` as the integer that leases and datagrams have."""
-    return int(IPv4Address(address))
-
-
-def dotted(address: int) -> str:
-    """The reverse."""
-    return str(IPv4Address(address))
-
+from aiodhcp.testing.messages import dotted as dotted
+from aiodhcp.testing.messages import number as number
 
 LINK = Interface("eth0", (number("192.0.2.1"),), 2)
 """Where clients are unless a test says otherwise; the server is 192.0.2.1 there."""

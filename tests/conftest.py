@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 
 from aiodhcp import Engine
 
+pytest_plugins = ["aiodhcp_pytest", "pytester"]
+
 settings.register_profile("aiodhcp", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("aiodhcp")
 
