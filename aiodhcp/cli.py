@@ -47,6 +47,7 @@ from aiodhcp.leasequery_tcp import tls_context
 from aiodhcp.leases import NEVER, Lease, LeaseState
 from aiodhcp.logs import setup
 from aiodhcp.parameters import encode_settings
+from aiodhcp.plugin_commands import new_plugin
 from aiodhcp.renewal_commands import force_renew
 from aiodhcp.replay_command import replay
 from aiodhcp.stores.sqlite import read_leases
@@ -416,6 +417,6 @@ def demo(once: Annotated[bool, typer.Option("--once", help="End by itself, inste
         print()
 
 
-for _command in (*COMMANDS, force_renew, capture, replay):
+for _command in (*COMMANDS, force_renew, capture, replay, new_plugin):
     app.command()(_command)
 app.add_typer(callout_app)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from aiodhcp.cli import app
+
 PAGE = (Path(__file__).resolve().parent.parent / "docs/testing.md").read_text()
 FILES = dict(re.findall(r"`(\w+\.py)`[^`]*:\n\n```py\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 
@@ -23,3 +27,10 @@ def test_the_tests_of_the_page_pass(pytester):
     )
     tests = sum(code.count("def test_") for code in FILES.values())
     result.assert_outcomes(passed=tests)
+
+
+def test_the_console_of_the_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (session,) = re.findall(r"^```console\n\$ aiodhcp (.*?)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    result = CliRunner().invoke(app, session[0].split())
+    assert result.output == session[1]
