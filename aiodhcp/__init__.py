@@ -12,7 +12,8 @@ from aiodhcp.constants import (
     message_name,
 )
 from aiodhcp.engine import Engine
-from aiodhcp.errors import AiodhcpError, ConfigError, DecodeError, StoreError
+from aiodhcp.errors import AiodhcpError, ConfigError, DecodeError, EventsLost, StoreError
+from aiodhcp.events import Cursor, LeaseEvent, LeaseEventKind
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
 from aiodhcp.explanation import Fact
 from aiodhcp.filters import Filters
@@ -32,7 +33,7 @@ from aiodhcp.requestors import Leasequery
 from aiodhcp.server import DhcpServer, Health
 from aiodhcp.serveroptions import ServerOptions
 from aiodhcp.shadows import ShadowNote
-from aiodhcp.stores import Store
+from aiodhcp.stores import EventStore, Store
 from aiodhcp.stores.memory import MemoryStore
 from aiodhcp.stores.sqlite import SqliteStore
 from aiodhcp.subnets import Class, Config, Pool, Reservation, Subnet
@@ -57,6 +58,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ControlCode",
+    "Cursor",
     "Datagram",
     "DecodeError",
     "Definitions",
@@ -65,6 +67,8 @@ __all__ = [
     "DropReason",
     "Engine",
     "EthernetTransport",
+    "EventStore",
+    "EventsLost",
     "Exchange",
     "Fact",
     "Filters",
@@ -75,6 +79,8 @@ __all__ = [
     "Hooks",
     "Interface",
     "Lease",
+    "LeaseEvent",
+    "LeaseEventKind",
     "LeaseState",
     "LeaseTable",
     "Leasequery",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiodhcp.constants import DropReason
 
-__all__ = ["AiodhcpError", "ConfigError", "DecodeError", "Dropped", "StoreError"]
+__all__ = ["AiodhcpError", "ConfigError", "DecodeError", "Dropped", "EventsLost", "StoreError"]
 
 
 class AiodhcpError(Exception):
@@ -21,6 +21,18 @@ class ConfigError(AiodhcpError, ValueError):
 
 class StoreError(AiodhcpError):
     """The lease store can't be opened or used: held by another process, of a newer version, damaged."""
+
+
+class EventsLost(AiodhcpError):
+    """A consumer of lease events was too slow, and there was no room to keep them all. The iteration can go on.
+
+    Attributes:
+        count: how many events it will not see.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} lease events are lost: they were not read in time")
+        self.count = count
 
 
 class Dropped(AiodhcpError):

@@ -126,7 +126,9 @@ def test_names_are_all_public() -> None:
     imported = ("Final", "IntEnum")
     names = [name for name in vars(constants) if name[0].isupper() and name not in imported]
     assert sorted(constants.__all__) == sorted([*names, "message_name"])
-    assert sorted(errors.__all__) == sorted(name for name in vars(errors) if name.endswith(("Error", "Dropped")))
+    assert sorted(errors.__all__) == sorted(
+        name for name in vars(errors) if name.endswith(("Error", "Dropped", "Lost"))
+    )
 
 
 @pytest.mark.parametrize("error", [DecodeError, ConfigError])

@@ -49,14 +49,22 @@ STRANGE = (
 # ── every store ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite with events"])
 async def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], Store]]:
     """Gives a store, and then each time another one on the same leases, where it can."""
     opened: list[Store] = []
     memory = MemoryStore()
+    if request.param == "sqlite with events":
+        store = SqliteStore(tmp_path / "leases.db")
+        await store.load()
+        await store.open_cursor("c")
+        await store.close()
 
     def make() -> Store:
-        opened.append(memory if request.param == "memory" else SqliteStore(tmp_path / "leases.db"))
+        if request.param == "memory":
+            opened.append(memory)
+        else:
+            opened.append(SqliteStore(tmp_path / "leases.db"))
         return opened[-1]
 
     yield make

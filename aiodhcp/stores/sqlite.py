@@ -1,24 +1,28 @@
 """The default store: one SQLite file, in WAL mode with ``synchronous=FULL``. An fsync ends every commit.
 
 A commit is one row of a journal, however many leases it has; what is there is folded into the table of leases when
-nothing else is to be done. The database is opened, read and written in one thread of its own, so that the event loop
-never waits for a disk.
+nothing else is to be done. Where somebody follows the events, a commit writes these, too (eventlog.py). The database is
+opened, read and written in one thread of its own, so that the event loop never waits for a disk.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from aiodhcp.errors import StoreError
+from aiodhcp.events import Cursor, LeaseEvent
 from aiodhcp.leases import NEVER, STATES, Lease
 from aiodhcp.packing import PackedLeases, pack, split, unpack
+from aiodhcp.stores import eventlog
+from aiodhcp.stores.eventlog import EventLog, read_active
 from aiodhcp.stores.worker import Worker
 
 __all__ = ["SqliteStore", "read_leases"]
@@ -39,6 +43,7 @@ else:
 
 
 log = logging.getLogger("aiodhcp.stores.sqlite")
+T = TypeVar("T")
 
 APPLICATION_ID: Final = 0x64686370
 """``"dhcp"``: what ``PRAGMA application_id`` says of a file of ours."""
@@ -88,6 +93,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         CASE {_number(17, 6)} WHEN {NEVER} THEN 'never' ELSE datetime({_number(17, 6)}, 'unixepoch') END AS expires
     FROM lease;
     """,
+    # What happened, for those who follow it.
+    eventlog.SCHEMA,
 )
 """One script for each version of the schema, from the one before; ``PRAGMA user_version`` counts them."""
 
@@ -95,10 +102,13 @@ BEFORE_OCTETS: Final = 5
 """The last version of the schema that had a column for each field."""
 JOURNAL_LIMIT: Final = 50_000
 """Leases in the journal from which on it is folded into the table, however busy the server is."""
+MOST_EVENTS: Final = 1_000_000
+"""Events that are kept for those who don't read them: some 100 MB."""
 FOLDED_AT_ONCE: Final = 1024
 """Leases that one transaction moves into the table: a commit waits no longer than for these."""
 QUIET: Final = 0.25
 """Seconds without a commit, after which there is time for that."""
+_ENTER: Final = "INSERT INTO journal (leases) VALUES (?)"
 # One statement lets the interpreter run while SQLite works; a statement a row would fetch it back for each.
 _ROWS_AT_ONCE: Final = (512, 64, 8, 1)
 _PUT: Final = {
@@ -112,15 +122,20 @@ class SqliteStore:
 
     Args:
         path: the file; it is made if it doesn't exist. Beside it SQLite keeps ``-wal`` and ``-shm``, and we ``.lock``.
+        max_events: how many events to keep for a cursor that does not move, about: of more, the oldest are dropped.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, max_events: int = MOST_EVENTS) -> None:
+        if max_events < 1:
+            raise ValueError(f"max_events: expected at least 1, got {max_events}")
         self.path = Path(path)
+        self._max_events = max_events
         self._worker: Worker | None = None
         self._database: sqlite3.Connection | None = None
         self._lock: IO[str] | None = None
         # Leases in the journal, of which many may be of the same address.
         self._journalled = 0
+        self._events: EventLog | None = None
         self._folding: Iterator[None] | None = None
         self._complained = False
 
@@ -153,6 +168,57 @@ class SqliteStore:
             await worker.run(self._close)
             worker.end()
 
+    # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def open_cursor(self, name: str, *, from_start: bool = False) -> tuple[int, Iterable[Lease]]:
+        """Go on with a cursor, or begin a new one; see ``EventStore``."""
+        handled, present = await self._ask(lambda events: events.open(name, from_start, self._journal()))
+        if not present:
+            return handled, ()
+        last, leases = await asyncio.to_thread(_read_only, self.path, _active)
+        return last, PackedLeases(leases, str(self.path))
+
+    async def events_after(self, sequence: int) -> Sequence[LeaseEvent]:
+        """The next events that are kept."""
+        return await self._ask(lambda events: events.after(sequence))
+
+    async def move_cursor(self, name: str, handled: int) -> None:
+        """Remember what is handled. Without an fsync: a crash of the machine may undo it."""
+        await self._ask(lambda events: events.move(name, handled))
+
+    async def cursors(self) -> Sequence[Cursor]:
+        """All cursors, by name."""
+        return await self._ask(EventLog.cursors)
+
+    async def drop_cursor(self, name: str) -> bool:
+        """Forget a cursor. The file doesn't shrink, but what it held is used again."""
+        return await self._ask(lambda events: events.drop(name))
+
+    async def _ask(self, question: Callable[[EventLog], T]) -> T:
+        """Ask the log of events, in the thread.
+
+        Raises:
+            StoreError: it can't be read or written, or the store is closed.
+        """
+
+        def answer() -> T:
+            if self._events is None:
+                raise StoreError(f"{self.path}: is not open")
+            try:
+                return question(self._events)
+            except sqlite3.Error as error:
+                raise StoreError(f"{self.path}: events can't be read or written: {error}") from error
+
+        if self._worker is None:
+            raise StoreError(f"{self.path}: is not open")
+        return await self._worker.run(answer)
+
+    def _journal(self) -> Iterator[tuple[int, bytes]]:
+        assert self._database is not None
+        return _journalled(self._database, self.path)
+
+    # ── in the thread ────────────────────────────────────────────────────────────────────────────────────────────
+
     def _open(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,6 +234,7 @@ class SqliteStore:
             _migrate(database, self.path)
             for _ in self._fold():
                 pass
+            self._events = EventLog(self.path, database, self._max_events)
             return database
         except BaseException as error:
             self._let_go()
@@ -178,8 +245,12 @@ class SqliteStore:
     def _write(self, changes: Sequence[Lease]) -> None:
         database = self._database
         assert database is not None
-        # A statement alone is its own transaction.
-        database.execute("INSERT INTO journal (leases) VALUES (?)", (b"".join(map(pack, changes)),))
+        events = self._events
+        if events is not None and events.recording:
+            events.commit(_ENTER, list(map(pack, changes)))
+        else:
+            # A statement alone is its own transaction.
+            database.execute(_ENTER, (b"".join(map(pack, changes)),))
         self._journalled += len(changes)
         if self._journalled >= JOURNAL_LIMIT or self._folding is not None:
             # As fast as it grows, and a little faster.
@@ -190,7 +261,14 @@ class SqliteStore:
         """There is time to fold. Whether there still is something to be folded."""
         if self._journalled:
             self._fold_on()
-        return bool(self._journalled)
+        events = self._events
+        if events is not None and events.untidy:
+            try:
+                events.purge()
+            except sqlite3.Error as error:
+                log.debug("%s: old events can't be removed now: %s", self.path, error)
+                events.untidy = False
+        return bool(self._journalled) or (events is not None and events.untidy)
 
     def _fold_on(self) -> None:
         """A step of folding, which may fail without harm: the journal keeps what it has."""
@@ -231,6 +309,8 @@ class SqliteStore:
             yield
         database.execute("DELETE FROM journal WHERE id <= ?", (last,))
         self._journalled -= count
+        if self._events is not None:
+            self._events.folded(leases)
 
     def _close(self) -> None:
         if self._database is not None:
@@ -240,6 +320,9 @@ class SqliteStore:
 
     def _let_go(self) -> None:
         self._folding, self._journalled = None, 0
+        if self._events is not None:
+            self._events.close()
+            self._events = None
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -343,6 +426,19 @@ def read_leases(path: str | os.PathLike[str]) -> list[Lease]:
     Raises:
         StoreError: there is no such file, or it is not one of ours.
     """
+    return _read_only(path, _read)
+
+
+def _active(database: sqlite3.Connection, path: Path) -> tuple[int, list[bytes]]:
+    """What a cursor begins with."""
+    try:
+        return read_active(database, _journalled(database, path))
+    except ValueError as error:
+        raise StoreError(f"{path}: is damaged: {error}") from None
+
+
+def _read_only(path: str | os.PathLike[str], read: Callable[[sqlite3.Connection, Path], T]) -> T:
+    """What ``read`` makes of a file, all of it as it is at one instant."""
     if not Path(path).is_file():
         raise StoreError(f"{path}: there is no such file")
     try:
@@ -350,9 +446,8 @@ def read_leases(path: str | os.PathLike[str]) -> list[Lease]:
         try:
             if database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 raise StoreError(f"{path}: is not a lease file of aiodhcp")
-            # Both as they are at one instant.
             database.execute("BEGIN")
-            return _read(database, Path(path))
+            return read(database, Path(path))
         finally:
             database.close()
     except sqlite3.Error as error:
