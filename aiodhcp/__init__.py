@@ -14,6 +14,7 @@ from aiodhcp.constants import (
 from aiodhcp.engine import Engine
 from aiodhcp.errors import AiodhcpError, ConfigError, DecodeError, EventsLost, StoreError
 from aiodhcp.events import Cursor, LeaseEvent, LeaseEventKind
+from aiodhcp.eventstreams import EventStream
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
 from aiodhcp.explanation import Fact
 from aiodhcp.filters import Filters
@@ -68,6 +69,7 @@ __all__ = [
     "Engine",
     "EthernetTransport",
     "EventStore",
+    "EventStream",
     "EventsLost",
     "Exchange",
     "Fact",

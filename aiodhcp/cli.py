@@ -41,6 +41,7 @@ from aiodhcp.client_transaction import Event, opened
 from aiodhcp.config import Settings
 from aiodhcp.constants import SERVER_PORT
 from aiodhcp.control import ControlSocket, Reloads
+from aiodhcp.cursor_commands import cursors
 from aiodhcp.describe import printable
 from aiodhcp.errors import AiodhcpError
 from aiodhcp.leasequery_tcp import tls_context
@@ -417,6 +418,6 @@ def demo(once: Annotated[bool, typer.Option("--once", help="End by itself, inste
         print()
 
 
-for _command in (*COMMANDS, force_renew, capture, replay, new_plugin):
+for _command in (*COMMANDS, force_renew, capture, replay, new_plugin, cursors):
     app.command()(_command)
 app.add_typer(callout_app)

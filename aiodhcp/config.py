@@ -48,7 +48,7 @@ from aiodhcp.reservations import IDENTIFIERS
 from aiodhcp.server import DhcpServer
 from aiodhcp.stores import Store
 from aiodhcp.stores.memory import MemoryStore
-from aiodhcp.stores.sqlite import SqliteStore
+from aiodhcp.stores.sqlite import MOST_EVENTS, SqliteStore
 from aiodhcp.subnets import Bootp, Class, Config, ForceRenew, Probe, Reservation, Subnet, Unrelayed
 from aiodhcp.transports import Transport
 
@@ -197,6 +197,11 @@ class StoreTable(Table):
 
     type: Literal["sqlite", "memory"] = "sqlite"
     path: Path | None = Field(None, description="the SQLite file; a relative path starts at the configuration file")
+    max_events: int = Field(
+        MOST_EVENTS,
+        ge=1,
+        description="lease events to keep for a cursor that does not move, about; the oldest go first",
+    )
 
 
 class TransportTable(Table):
@@ -297,7 +302,7 @@ class Settings(OptionTables, ParametersTable):
         """The store, not opened yet."""
         if self.store.type == "memory":
             return MemoryStore()
-        return SqliteStore(self.store_path)
+        return SqliteStore(self.store_path, max_events=self.store.max_events)
 
     @property
     def store_path(self) -> Path:
@@ -430,6 +435,7 @@ class Settings(OptionTables, ParametersTable):
             "interfaces": sorted(self.interfaces),
             "store.type": self.store.type,
             "store.path": self.store_path if on_disk else None,
+            "store.max-events": self.store.max_events if on_disk else None,
             "transport.type": self.transport.type,
             "transport.host": None if by_name else self.transport.host,
             "transport.port": None if by_name else self.transport.port,

@@ -82,6 +82,7 @@ class ControlSocket:
             "delete": self._delete,
             "declined": self._declined,
             "force-renew": self._force_renew,
+            "cursors": self._cursors,
             "reload": reload,
             "pause": self._pause,
             "resume": self._resume,
@@ -271,6 +272,14 @@ class ControlSocket:
         told, refused = await self._server.force_renew(*who.split())
         log.info("an administrator lets clients renew: %d are told, %d can't be", len(told), len(refused))
         return {"told": [str(each) for each in told], "refused": refused}
+
+    async def _cursors(self, drop: str = "") -> list[dict[str, Any]]:
+        """The cursors of consumers of events; or those that are no longer, with ``drop`` the name of one."""
+        found = [asdict(each) for each in await self._server.cursors() if drop in ("", each.name)]
+        if drop and found:
+            await self._server.drop_cursor(drop)
+            log.info("an administrator dropped the cursor %r, which was %d events behind", drop, found[0]["behind"])
+        return found
 
     async def _pause(self) -> dict[str, Any]:
         await self._server.pause()

@@ -12,18 +12,21 @@ import os
 import time
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 from itertools import islice
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
+from aiodhcp.background import Background
 from aiodhcp.constants import ControlCode
 from aiodhcp.engine import Engine
 from aiodhcp.errors import ConfigError
+from aiodhcp.events import Cursor
+from aiodhcp.eventstreams import Events, EventStream
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
 from aiodhcp.hooks import Hooks
 from aiodhcp.leasequery_tcp import LeasequeryListener, Prepared
@@ -144,6 +147,8 @@ class DhcpServer:
             wait_timeout,
         )
         self._leasequery = LeasequeryListener(lambda: self.engine, clock)
+        self._events = Events(store, self._hear_commits)
+        self._background = Background()
         self._clockwork: asyncio.Task[None] | None = None
         self._renewals = Renewals(lambda: self.engine, self._tell, clock, lambda: self._state is _State.RUNNING)
 
@@ -172,6 +177,8 @@ class DhcpServer:
             self.engine.tracing = self._recent is not None
             self.engine.addresses.seed = os.urandom(16)
             self.engine.nonces.seed = os.urandom(32)
+            self._events.attach(self.leases)
+            self._events.open()
             self.hooks.reset()
             await self.hooks.control(self, ControlCode.START)
             self._listens = True
@@ -227,6 +234,8 @@ class DhcpServer:
             steps.push_async_callback(self._store.close)
             if self._listens:
                 steps.push_async_callback(self._tell_stop, self.hooks)
+            steps.push_async_callback(self._background.end, self._stop_timeout)
+            steps.push_async_callback(self._events.close)
             if opened and self._transport is not None:
                 steps.push_async_callback(self._transport.close)
             steps.callback(self._prober.close)
@@ -291,6 +300,8 @@ class DhcpServer:
             before = self.hooks
             previous = self._traffic.succeed(Engine(config, hooks, predecessor=self.engine))
             self.config, self.hooks = config, hooks
+            # The table is the same, but tells nobody any more.
+            self._events.attach(self.leases)
             self.engine.serve(self.interfaces)
             if hooks.implementations:
                 self._watchdog.start()
@@ -305,7 +316,16 @@ class DhcpServer:
     async def _listen(self, prepared: Prepared) -> None:
         """Take leasequeries by TCP as was prepared."""
         await self._leasequery.adopt(prepared)
-        self._traffic.committed = self._leasequery.committed if self._leasequery.addresses else None
+        self._hear_commits()
+
+    def _hear_commits(self) -> None:
+        """Be told of commits, where somebody wants to hear of them."""
+        hears = self._leasequery.addresses or self._events.wanted
+        self._traffic.committed = self._committed if hears else None
+
+    def _committed(self, leases: Sequence[Lease]) -> None:
+        self._leasequery.committed(leases)
+        self._events.committed(leases)
 
     async def _begin(self, hooks: Hooks, new: frozenset[str], config: Config) -> None:
         """Tell the plugins of a reload; if one refuses, those that were told that they start hear that it is over."""
@@ -384,6 +404,78 @@ class DhcpServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def events(self, cursor: str = "", *, from_start: bool = False, buffer: int = 10_000) -> EventStream:
+        """What happens to leases, in order, once it is on stable storage: ``async for event in server.events():``.
+
+        Without a cursor, what happens from now on. With one, the store remembers how far its consumer has come, and the
+        next stream of that name goes on there, whatever happened meanwhile: each event comes at least once. An event
+        is handled when the next one is asked for. A new cursor begins when its first event is asked for, or with
+        ``async with``. A stream takes the place of another one of the same cursor, which ends by an error.
+
+        The stream ends when the server stops. It may be asked for before the start.
+
+        Args:
+            cursor: the name of the consumer, for ever.
+            from_start: a new cursor begins with the leases that are active now, each as granted, with sequence 0.
+            buffer: without a cursor: how many events may wait for the consumer.
+
+        Raises:
+            EventsLost: in the iteration, which may go on: the consumer was too slow; says how many events it missed.
+            StoreError: the store keeps no events; in the iteration, it can't be read or written.
+            ValueError: a buffer for none, or ``from_start`` without a cursor.
+            RuntimeError: the server has stopped.
+        """
+        if self._state in (_State.STOPPING, _State.STOPPED):
+            raise RuntimeError(f"the server is {self._state.value}")
+        if cursor:
+            return self._events.follow(cursor, from_start)
+        if from_start:
+            raise ValueError("from_start: expected a cursor with it")
+        if buffer < 1:
+            raise ValueError(f"buffer: expected at least 1, got {buffer}")
+        return self._events.live(buffer)
+
+    async def cursors(self) -> Sequence[Cursor]:
+        """The cursors of the store, by name, and how far each has come.
+
+        Raises:
+            RuntimeError: the server does not run.
+        """
+        self._check_running()
+        return await self._events.cursors()
+
+    async def drop_cursor(self, cursor: str) -> bool:
+        """Forget a cursor, and the events that were kept for it only. A stream that follows it ends by an error.
+
+        Returns:
+            whether there was one.
+
+        Raises:
+            StoreError: the store has none, or can't be written.
+            RuntimeError: the server does not run.
+        """
+        self._check_running()
+        return await self._events.drop(cursor)
+
+    def spawn(self, way: Coroutine[Any, Any, Any], name: str = "") -> asyncio.Task[Any]:
+        """Run something beside the server, such as a plugin's consumer of events, until it ends or the server stops: it
+        is cancelled then, after the last packet and before plugins hear STOP, and waited for, ``stop_timeout`` at most.
+        When it fails, the log says so.
+
+        Args:
+            way: a coroutine.
+            name: of the task, for the log.
+
+        Raises:
+            RuntimeError: the server does not run, and is not about to.
+        """
+        if self._state not in (_State.STARTING, _State.RUNNING, _State.PAUSED):
+            way.close()
+            raise RuntimeError(f"the server is {self._state.value}")
+        return self._background.spawn(way, name)
 
     # ── what can be asked ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -108,7 +108,8 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["hooks", "explain", "delete", "declined", "force-renew", "reload", "pause", "resume", "status"]
+    "command",
+    ["hooks", "explain", "delete", "declined", "force-renew", "cursors", "reload", "pause", "resume", "status"],
 )
 def test_help(command: str) -> None:
     result = aiodhcp(command, "--help")
@@ -117,7 +118,16 @@ def test_help(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("delete", "192.0.2.1"), ("force-renew", "--all"), ("reload",), ("pause",), ("resume",), ("status",)]
+    "arguments",
+    [
+        ("delete", "192.0.2.1"),
+        ("force-renew", "--all"),
+        ("cursors",),
+        ("reload",),
+        ("pause",),
+        ("resume",),
+        ("status",),
+    ],
 )
 def test_where_no_server_runs(file: Path, arguments: tuple[str, ...]) -> None:
     result = aiodhcp(*arguments, file)

@@ -385,7 +385,7 @@ BEFORE = {"interfaces": ["eth0", "eth1"], "store": {"path": "/a"}}
         ({"interfaces": ["eth1", "eth0"]}, []),
         ({"interfaces": ["eth0"]}, ["interfaces"]),
         ({"store": {"path": "/b"}}, ["store.path"]),
-        ({"store": {"type": "memory"}}, ["store.type", "store.path"]),
+        ({"store": {"type": "memory"}}, ["store.type", "store.path", "store.max-events"]),
         ({"transport": {"type": "udp", "port": 6767}}, ["transport.type", "transport.host", "transport.port"]),
         ({"control": False, "max-in-flight": 1}, ["control", "max-in-flight"]),
         ({"wait-timeout": 9, "explain": 9}, ["wait-timeout", "explain"]),

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 from server_kit import Store
+from typer.testing import CliRunner
 from wire import NAK, PATIENCE, answer, ask, config, decline, discover, lease, number_of, renew, request, until
 
-from aiodhcp import ConfigError, DhcpServer, Drop, LeaseState, MemoryStore, MemoryTransport, hookimpl
+from aiodhcp import ConfigError, DhcpServer, Drop, LeaseState, MemoryStore, MemoryTransport, SqliteStore, cli, hookimpl
 from aiodhcp import control as module
 from aiodhcp.config import Settings, load_config
 from aiodhcp.control import ControlSocket, NotRunning, Reloads
@@ -134,6 +135,31 @@ async def test_explain(path: Path) -> None:
         offered, acknowledged = await command(path, "explain", hardware_address="02:00:00:00:00:02")
     assert offered["hardware_address"] == "02:00:00:00:00:02"
     assert dict(acknowledged["facts"])["outcome"].startswith("ACK to ")
+
+
+async def test_cursors(path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def aiodhcp(*arguments: str) -> Any:
+        return asyncio.to_thread(CliRunner().invoke, cli.app, ["cursors", "--control", str(path), *arguments])
+
+    async with controlled(path, store=SqliteStore(tmp_path / "leases")) as (server, transport):
+        assert await command(path, "cursors") == []
+        for name in ("billing", "a[b]\x1b"):
+            async with server.events(cursor=name):
+                await lease(transport, len(name))
+        strange, billing = await command(path, "cursors")
+        assert (strange["name"], strange["handled"], strange["behind"]) == ("a[b]\x1b", 1, 1)
+        assert (billing["name"], billing["handled"], billing["behind"]) == ("billing", 0, 2)
+        header, first, second = (await aiodhcp()).output.splitlines()
+        assert header.split() == ["Cursor", "Handled", "Behind", "Moved"]
+        assert first.split()[:3] == ["a[b]\\x1b", "1", "1"]
+        assert second.split()[:3] == ["billing", "0", "2"]
+        assert json.loads((await aiodhcp("--json")).output) == [strange, billing]
+        result = await aiodhcp("--drop", "nobody")
+        assert (result.output, result.exit_code) == ("aiodhcp: there is no cursor 'nobody'\n", 1)
+        assert (await aiodhcp("--drop", "")).exit_code == 2
+        result = await aiodhcp("--drop", "billing")
+        assert (result.output, result.exit_code) == ("dropped: billing, which was 2 events behind\n", 0)
+        assert [each.name for each in await server.cursors()] == ["a[b]\x1b"]
 
 
 async def test_explain_where_nothing_is_kept(path: Path) -> None:

@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from itertools import count, islice
 from pathlib import Path
 from typing import Final
@@ -29,9 +31,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIG
 
 
 @contextmanager
-def serving(path: Path) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
+def serving(path: Path, *more: Path) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
     """A server in a process, and a socket that talks to it."""
-    command = [sys.executable, str(Path(__file__).with_name("crash_server.py")), str(path)]
+    command = [sys.executable, str(Path(__file__).with_name("crash_server.py")), *map(str, (path, *more))]
     with (
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
@@ -137,3 +139,38 @@ def test_no_acknowledged_lease_is_lost(tmp_path: Path) -> None:
             assert address in stored, where
             assert stored[address].chaddr == hardware(client), where
             assert stored[address].state == LeaseState.ACTIVE, where
+
+
+def test_no_event_is_lost(tmp_path: Path) -> None:
+    """Whoever was acknowledged is told to a consumer that dies with the server, in order, nothing left out."""
+    path, heard = tmp_path / "leases.db", tmp_path / "events.txt"
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    clients = count(1)
+    everybody: dict[int, int] = {}
+    for _ in range(KILLS // 2):
+        with serving(path, heard) as (process, sock):
+            everybody |= load_and_kill(process, sock, clients, chance.randint(1, ACKNOWLEDGED))
+    with serving(path, heard) as (process, sock):
+        # The last one, behind all of them.
+        (last,) = last_acknowledged = load_and_kill(process, sock, iter([1_000_000]), 1)
+        everybody |= last_acknowledged
+    with serving(path, heard):
+        deadline = time.monotonic() + PATIENCE
+        while hardware(last).hex(":") not in heard.read_text():
+            assert time.monotonic() < deadline, f"seed {seed}"
+            time.sleep(0.01)
+    # A line may be cut short by the kill, its event comes again.
+    lines = [line.split(" ") for line in heard.read_text().splitlines() if line.count(" ") == 3]
+    first: dict[int, list[str]] = {}
+    before = 0
+    for sequence, *rest in lines:
+        number = int(sequence)
+        # The next one, or, after a restart, some of them again.
+        assert number <= before + 1, f"seed {seed}: {number} comes after {before}"
+        assert first.setdefault(number, rest) == rest, f"seed {seed}"
+        before = number
+    assert sorted(first) == list(range(1, len(first) + 1)), f"seed {seed}"
+    granted = {(address, chaddr) for kind, address, chaddr in first.values() if kind == "granted"}
+    expected = {(str(IPv4Address(address)), hardware(client).hex(":")) for client, address in everybody.items()}
+    assert expected <= granted, f"seed {seed}"

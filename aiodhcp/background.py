@@ -1,0 +1,41 @@
+"""Background: what plugins and embedders let a server do besides, which ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+__all__ = ["Background"]
+
+log = logging.getLogger("aiodhcp.server")
+
+
+class Background:
+    """Tasks that somebody else began, and that the server ends."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, way: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Begin one."""
+        task = asyncio.get_running_loop().create_task(way, name=name or None)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def end(self, seconds: float) -> None:
+        """Cancel all but the one that asks, and wait for them; not for ever."""
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=seconds)
+            for task in late:
+                log.warning("the task %r does not end and is not waited for any longer", task.get_name())
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("the task %r ended with an error", task.get_name(), exc_info=task.exception())
