@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import subprocess
 import sys
@@ -11,12 +10,11 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from _pytest.mark import ParameterSet
 
-from aiodhcp import Lease, LeaseState, hookspecs, serverspecs
+from aiodhcp import hookspecs, serverspecs
 from aiodhcp.config import (
     ClassTable,
     FiltersTable,
@@ -54,21 +52,6 @@ README_HOOK, README_SERVER = blocks(PAGES[0], "python")
 
 def lines_of_code(code: str) -> int:
     return sum(1 for line in code.splitlines() if line.strip())
-
-
-async def test_the_store_of_the_docs_reads_what_an_older_version_wrote(tmp_path: Path) -> None:
-    (code,) = [each for each in blocks(ROOT / "docs" / "embedding.md", "python") if "class JsonStore" in each]
-    names: dict[str, Any] = {}
-    exec(code, names)
-    now = Lease(0xC000020A, b"me", 1, b"\2\0\0\0\0\1", LeaseState.ACTIVE, 1, 2, relay_agent=b"\1\1x", nonce=bytes(16))
-    await names["JsonStore"](tmp_path / "leases.json").commit([now])
-    assert list(await names["JsonStore"](tmp_path / "leases.json").load()) == [now]
-    (row,) = json.loads((tmp_path / "leases.json").read_text())
-    older = {name: row[name] for name in Lease._fields if name not in Lease._field_defaults}
-    (tmp_path / "leases.json").write_text(json.dumps([older]))
-    assert list(await names["JsonStore"](tmp_path / "leases.json").load()) == [
-        now._replace(relay_agent=None, nonce=None)
-    ]
 
 
 # README_SERVER serves eth0 until it is stopped: it is run in integration/test_readme.py.

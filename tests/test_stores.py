@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import sqlite3
@@ -49,8 +50,10 @@ STRANGE = (
 # ── every store ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite with events"])
-async def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], Store]]:
+@pytest.fixture(params=["memory", "sqlite", "sqlite with events", "json lines"])
+async def reopened(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[[], Store]]:
     """Gives a store, and then each time another one on the same leases, where it can."""
     opened: list[Store] = []
     memory = MemoryStore()
@@ -59,10 +62,14 @@ async def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         await store.load()
         await store.open_cursor("c")
         await store.close()
+    # The one of an appliance of its own.
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parent.parent / "examples" / "embedding")
 
     def make() -> Store:
         if request.param == "memory":
             opened.append(memory)
+        elif request.param == "json lines":
+            opened.append(importlib.import_module("own_store").JsonLinesStore(tmp_path / "leases.jsonl"))
         else:
             opened.append(SqliteStore(tmp_path / "leases.db"))
         return opened[-1]
