@@ -35,6 +35,7 @@ from aiodhcp.server import DhcpServer, Health
 from aiodhcp.serveroptions import ServerOptions
 from aiodhcp.shadows import ShadowNote
 from aiodhcp.stores import EventStore, Store
+from aiodhcp.stores.measured import CommitMetrics
 from aiodhcp.stores.memory import MemoryStore
 from aiodhcp.stores.sqlite import SqliteStore
 from aiodhcp.subnets import Class, Config, Pool, Reservation, Subnet
@@ -42,6 +43,7 @@ from aiodhcp.transports import Receiver, Transport
 from aiodhcp.transports.ethernet import EthernetTransport
 from aiodhcp.transports.memory import MemoryTransport
 from aiodhcp.transports.udp import UdpTransport
+from aiodhcp.usage import PoolUsage
 from aiodhcp.verdicts import Drop, Nak, Use
 
 __version__ = "0.1.0"
@@ -56,6 +58,7 @@ __all__ = [
     "Answer",
     "Class",
     "ClientType",
+    "CommitMetrics",
     "Config",
     "ConfigError",
     "ControlCode",
@@ -97,6 +100,7 @@ __all__ = [
     "Plugin",
     "Policy",
     "Pool",
+    "PoolUsage",
     "Receiver",
     "Reservation",
     "ServerOptions",

@@ -12,7 +12,7 @@ import os
 import time
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
@@ -40,9 +40,11 @@ from aiodhcp.renewals import ForcedRenewals, Renewals
 from aiodhcp.reports import Reports
 from aiodhcp.runtime import HookTasks
 from aiodhcp.stores import Store
-from aiodhcp.subnets import Config
+from aiodhcp.stores.measured import CommitMetrics, MeasuredStore
+from aiodhcp.subnets import Config, Subnet
 from aiodhcp.traffic import Traffic
 from aiodhcp.transports import Transport
+from aiodhcp.usage import PoolUsage
 from aiodhcp.watchdog import Watchdog
 
 __all__ = ["DhcpServer", "Health"]
@@ -123,6 +125,7 @@ class DhcpServer:
         self._observer = observer
         self.hooks = self._made_hooks(plugins)
         self._store = store
+        self._measured = MeasuredStore(store)
         self._transport = transport
         self._stop_timeout = stop_timeout
         self._clock = clock
@@ -138,7 +141,7 @@ class DhcpServer:
         self._reloading = asyncio.Lock()
         self._traffic = Traffic(
             Engine(config, self.hooks),
-            store,
+            self._measured,
             self._send,
             self._finished if observer is None else self._observed,
             self._hook_tasks,
@@ -509,6 +512,18 @@ class DhcpServer:
         if commits.error:
             why = f"leases can't be committed: {commits.error}"
         return Health(status, why, len(commits), self._traffic.in_flight)
+
+    @property
+    def commit_metrics(self) -> CommitMetrics:
+        """How the commits have done so far, over all starts of this server."""
+        return self._measured.metrics
+
+    def usages(self) -> Mapping[Subnet, PoolUsage]:
+        """What the addresses of the pools are, of each subnet. Counted from the first time that somebody asks: then
+        each lease is looked at, and from then on each change.
+        """
+        addresses = self.engine.addresses
+        return dict(zip(addresses.config.subnets, addresses.usages(), strict=True))
 
     def now(self) -> float:
         """What time it is to the server, in seconds since 1970."""

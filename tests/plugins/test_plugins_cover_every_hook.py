@@ -29,6 +29,7 @@ SETTINGS = {
     "journal": {"path": "journal.jsonl"},
     "lease-events": {"command": ["/bin/true"]},
     "mac-filter": {},
+    "prometheus": {},
     "relay-map": {"rules": [{"subnet": "192.0.2.0/24", "circuit-id": "eth7"}]},
     "stable-addresses": {},
 }
