@@ -26,6 +26,7 @@ SETTINGS = {
     "access": {},
     "address-plan": {"path": "plan.csv"},
     "classes": {"rules": [{"name": "phones", "vendor-class": "AVM*"}]},
+    "http-reservations": {"url": "https://ipam.example/{hardware-address}"},
     "journal": {"path": "journal.jsonl"},
     "lease-events": {"command": ["/bin/true"]},
     "mac-filter": {},
