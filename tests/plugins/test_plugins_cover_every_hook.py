@@ -33,6 +33,7 @@ SETTINGS = {
     "prometheus": {},
     "relay-map": {"rules": [{"subnet": "192.0.2.0/24", "circuit-id": "eth7"}]},
     "stable-addresses": {},
+    "webhook": {"url": "https://inventory.example/leases", "outbox": "webhook.sqlite"},
 }
 """The least that each can be given."""
 
