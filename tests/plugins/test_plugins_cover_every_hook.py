@@ -25,6 +25,7 @@ RESERVED = {"dhcp_extension", "dhcp_reserved"}
 SETTINGS = {
     "access": {},
     "address-plan": {"path": "plan.csv"},
+    "audit-log": {"directory": "audit"},
     "classes": {"rules": [{"name": "phones", "vendor-class": "AVM*"}]},
     "http-reservations": {"url": "https://ipam.example/{hardware-address}"},
     "journal": {"path": "journal.jsonl"},
