@@ -33,6 +33,7 @@ SETTINGS = {
     "mac-filter": {},
     "prometheus": {},
     "relay-map": {"rules": [{"subnet": "192.0.2.0/24", "circuit-id": "eth7"}]},
+    "scripts": {"script": "lease.sh", "form": "dnsmasq"},
     "stable-addresses": {},
     "webhook": {"url": "https://inventory.example/leases", "outbox": "webhook.sqlite"},
 }
