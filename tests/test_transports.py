@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from aiodhcp.constants import BROADCAST_ADDRESS
 from aiodhcp.errors import ConfigError
 from aiodhcp.exchange import Answer, Datagram, Interface
 from aiodhcp.transports import Transport
-from aiodhcp.transports.ethernet import EthernetTransport
+from aiodhcp.transports.ethernet import IP_PKTINFO, EthernetTransport
 from aiodhcp.transports.memory import MemoryTransport
 from aiodhcp.transports.relay import RelayTransport
 from aiodhcp.transports.sockets import target
@@ -406,7 +407,12 @@ async def test_ethernet_sends_nothing_when_closed(caplog: pytest.LogCaptureFixtu
 def test_destination() -> None:
     from aiodhcp.transports.ethernet import _destination
 
+    def control(local: bytes, header: bytes) -> bytes:
+        info = b"\1\0\0\0" + local + header
+        return struct.pack("@Nii", socket.CMSG_LEN(len(info)), socket.IPPROTO_IP, IP_PKTINFO) + info
+
     host, all_hosts, net = (socket.inet_aton(it) for it in ("192.0.2.1", "255.255.255.255", "192.0.2.255"))
-    assert _destination(b"\1\0\0\0" + host + host) == 0xC0000201
-    assert _destination(b"\1\0\0\0" + host + all_hosts) == BROADCAST_ADDRESS
-    assert _destination(b"\1\0\0\0" + host + net) == BROADCAST_ADDRESS
+    assert _destination(control(host, host)) == 0xC0000201
+    assert _destination(control(host, all_hosts)) == BROADCAST_ADDRESS
+    assert _destination(control(host, net)) == BROADCAST_ADDRESS
+    assert _destination(b"") == 0

@@ -23,6 +23,7 @@ from aiodhcp.constants import BROADCAST_ADDRESS, CLIENT_PORT, SERVER_PORT
 from aiodhcp.errors import ConfigError
 from aiodhcp.exchange import Answer, Datagram, Interface
 from aiodhcp.transports import Receiver
+from aiodhcp.transports.batches import Inbox, Postbag
 from aiodhcp.transports.frame import build_frame
 from aiodhcp.transports.routes import Routes
 from aiodhcp.transports.sockets import (
@@ -31,7 +32,6 @@ from aiodhcp.transports.sockets import (
     RECEIVE_SIZE,
     Outbox,
     SendErrors,
-    address_number,
     dotted,
     enlarge_receive_buffer,
     explained,
@@ -53,16 +53,21 @@ IFF_UP: Final = 1
 ARPHRD_ETHER: Final = 1
 
 _PACKET_INFO = Struct("=i4s4s")  # struct in_pktinfo: interface, local address, address in the header
+_CONTROL_HEADER = socket.CMSG_LEN(0) if sys.platform == "linux" else 0
 _NO_ADDRESS = b"\0\0\0\0"
 _CONTROL_SIZE = socket.CMSG_SPACE(_PACKET_INFO.size) if sys.platform == "linux" else 0
 _TOO_LONG = frozenset({errno.EMSGSIZE})  # only the kernel's own UDP is cut into fragments
+_OCTETS_SENT = 1 << 17  # at once: one message has 65,535 at most
+_PLAIN_KEPT = 1024
 _TAKEN = "another DHCP server or relay runs there; stop it, or if it only serves other interfaces, set reuse_address"
 
 
 @lru_cache(maxsize=1024)
-def _destination(packet_info: bytes) -> int:
-    """Where a datagram was sent to: what was not sent to a local address was broadcast."""
-    _, local, header = _PACKET_INFO.unpack(packet_info)
+def _destination(control: bytes) -> int:
+    """Where a datagram was sent to: what was not sent to a local address was broadcast. 0 where that is not known."""
+    if len(control) < _CONTROL_HEADER + _PACKET_INFO.size:
+        return 0
+    _, local, header = _PACKET_INFO.unpack_from(control, _CONTROL_HEADER)
     return int.from_bytes(header, "big") if header == local else BROADCAST_ADDRESS
 
 
@@ -120,6 +125,7 @@ class EthernetTransport:
         self._errors = SendErrors(logger)
         self._ports = tuple(_Port(self, name) for name in interfaces)
         self._routes: Routes | None = None
+        self._batches: _Batches | None = None
         self._check_handle: asyncio.TimerHandle | None = None
 
     @property
@@ -160,9 +166,10 @@ class EthernetTransport:
                 )
         loop = asyncio.get_running_loop()
         self._routes = Routes()
+        self._batches = _Batches()
         try:
             for port in self._ports:
-                port.open(loop, receiver, self._routes, addresses[port.name])
+                port.open(loop, receiver, self._routes, self._batches, addresses[port.name])
         except BaseException:
             await self.close()
             raise
@@ -170,9 +177,15 @@ class EthernetTransport:
 
     def send(self, answers: Sequence[Answer]) -> None:
         """Send each answer: the class says where it leaves."""
+        if len(self._ports) == 1:
+            self._ports[0].send(answers)
+            return
+        by_port: dict[_Port, list[Answer]] = {}
         for answer in answers:
             via = answer.request.via
-            (via if isinstance(via, _Port) else self._port_of(answer)).send(answer)
+            by_port.setdefault(via if isinstance(via, _Port) else self._port_of(answer), []).append(answer)
+        for port, answers in by_port.items():
+            port.send(answers)
 
     async def close(self) -> None:
         """Close the sockets. May be called twice."""
@@ -183,7 +196,7 @@ class EthernetTransport:
             port.close()
         if self._routes is not None:
             self._routes.close()
-            self._routes = None
+            self._routes = self._batches = None
 
     def _port_of(self, answer: Answer) -> _Port:
         """The port for a request that did not arrive here: found by its interface's name, else the first."""
@@ -201,6 +214,15 @@ class EthernetTransport:
             self._routes.forget()
         for port in self._ports:
             port.check(addresses.get(port.name, []))
+
+
+class _Batches:
+    """What all interfaces receive and send by: none does while another one does."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox(BATCH, RECEIVE_SIZE, _CONTROL_SIZE)
+        self.datagrams = Postbag(BATCH, _OCTETS_SENT, named=True)
+        self.frames = Postbag(BATCH, _OCTETS_SENT, named=False)
 
 
 class _Port:
@@ -224,9 +246,12 @@ class _Port:
         self._udp: Outbox | None = None
         self._packet: Outbox | None = None
         self._routes: Routes | None = None
+        self._batches: _Batches | None = None
         self._hardware: bytes | None = None
         self._primary = 0
         self._networks: list[tuple[int, int]] = []
+        # Where to, and from where, the kernel sends as it should without being told: until the next look.
+        self._plain: set[tuple[int, int]] = set()
         self._listening = False
 
     def open(
@@ -234,6 +259,7 @@ class _Port:
         loop: asyncio.AbstractEventLoop,
         receiver: Receiver,
         routes: Routes,
+        batches: _Batches,
         addresses: list[tuple[int, int]],
     ) -> None:
         """Open the sockets; all or none."""
@@ -263,7 +289,7 @@ class _Port:
             raise explained(error, what, _TAKEN) from error
         self._udp = Outbox(loop, udp, self.name, self._errors)
         self._packet = Outbox(loop, packet, self.name, self._errors)
-        self._routes = routes
+        self._routes, self._batches = routes, batches
         self._learn(index, addresses)
         self._listen()
 
@@ -273,6 +299,7 @@ class _Port:
         if (numbers, index) != (self.interface.addresses, self.interface.index):
             self.interface = Interface(self.name, numbers, index)
         self._primary = numbers[0] if numbers else 0
+        self._plain.clear()
         masks = [(number, BROADCAST_ADDRESS << 32 - prefix & BROADCAST_ADDRESS) for number, prefix in addresses]
         self._networks = [(number & mask, mask) for number, mask in masks]
         if self._packet is not None:
@@ -300,28 +327,25 @@ class _Port:
     # Receiving
 
     def _drain(self) -> None:
-        udp, receiver, interface = self._udp, self._receiver, self.interface
-        if udp is None or receiver is None:
+        udp, receiver, batches, interface = self._udp, self._receiver, self._batches, self.interface
+        if udp is None or receiver is None or batches is None:
             return
-        recvmsg, number, destination, new = udp.sock.recvmsg, address_number, _destination, tuple.__new__
-        batch: list[Datagram] = []
-        append = batch.append
-        failure: OSError | None = None
         try:
-            for _ in range(BATCH):
-                data, control, _, (address, port) = recvmsg(RECEIVE_SIZE, _CONTROL_SIZE)
-                sent_to = destination(control[0][2]) if control else 0
-                append(new(Datagram, (data, interface, number(address), port, sent_to, self)))
+            received = batches.inbox.receive(udp.sock.fileno())
         except (BlockingIOError, InterruptedError):
-            pass
+            return
         except OSError as error:
-            failure = error
-        if batch:
-            receiver.datagrams_received(batch)
-        if failure is not None:
-            if not batch:  # nothing but errors: no use in being woken for the next one at once
-                self._stop_listening()
-            self._fail(failure)
+            # Nothing but an error: no use in being woken for the next one at once.
+            self._stop_listening()
+            self._fail(error)
+            return
+        new, destination = tuple.__new__, _destination
+        receiver.datagrams_received(
+            [
+                new(Datagram, (data, interface, address, port, destination(control), self))
+                for data, address, port, control in received
+            ]
+        )
 
     def _fail(self, error: OSError) -> None:
         """Count an error, and report it unless it was the last one reported."""
@@ -358,14 +382,15 @@ class _Port:
 
     def _replace(self, index: int, addresses: list[tuple[int, int]]) -> None:
         """The interface is not the one that the sockets belong to."""
-        loop, receiver, routes = self._loop, self._receiver, self._transport._routes
-        if loop is None or receiver is None or routes is None:
+        loop, receiver = self._loop, self._receiver
+        routes, batches = self._transport._routes, self._transport._batches
+        if loop is None or receiver is None or routes is None or batches is None:
             return
         self.close()
         try:
             if not index:
                 raise OSError(errno.ENODEV, f"interface {self.name} is gone")
-            self.open(loop, receiver, routes, addresses)
+            self.open(loop, receiver, routes, batches, addresses)
         except OSError as error:
             self._learn(0, [])
             if self._fault != error.errno:
@@ -377,35 +402,94 @@ class _Port:
 
     # Sending
 
-    def send(self, answer: Answer) -> None:
-        """Send one answer; what fails is counted."""
-        udp, packet, routes = self._udp, self._packet, self._routes
-        if udp is None or packet is None or routes is None:
-            self._errors.note(self.name, OSError(errno.ENODEV, "the interface is gone, or the transport is closed"))
+    def send(self, answers: Sequence[Answer]) -> None:
+        """Send answers; what fails is counted."""
+        if self._udp is None or self._packet is None or self._routes is None:
+            for _ in answers:
+                self._errors.note(self.name, OSError(errno.ENODEV, "the interface is gone, or the transport is closed"))
             return
-        data, _, destination, port, hardware, source = answer
-        port = self._target_ports.get(port, port)
-        primary = self._primary
-        if hardware is not None:
-            own = self._hardware
-            if own is not None and len(hardware) == 6:  # else: loopback, tun, InfiniBand
-                number = next(self._identification) & 0xFFFF
-                frame = build_frame(
-                    data, hardware, own, source or primary, destination, self._source_port, port, number
-                )
-                if packet.send(_TOO_LONG, packet.sock.send, frame):
-                    return
-            destination = BROADCAST_ADDRESS
-        target = (dotted(destination), port)
+        ports, own, plain = self._target_ports, self._hardware, self._plain
+        frames: list[tuple[bytes, bytes, int, int, int]] = []
+        datagrams: list[tuple[bytes, tuple[int, int]]] = []
+        for answer in answers:
+            data, _, destination, port, hardware, source = answer
+            port = ports.get(port, port)
+            if hardware is None:
+                if (destination, source) in plain:
+                    datagrams.append((data, (port, destination)))
+                    continue
+                self._put(datagrams, data, destination, port, source)
+            elif own is not None and len(hardware) == 6:
+                frames.append((data, hardware, source, destination, port))
+            else:  # loopback, tun, InfiniBand
+                self._put(datagrams, data, BROADCAST_ADDRESS, port, source)
+        if frames:
+            self._send_frames(frames, datagrams)
+        if datagrams:
+            self._send_datagrams(datagrams)
+
+    def _put(
+        self, datagrams: list[tuple[bytes, tuple[int, int]]], data: bytes, destination: int, port: int, source: int
+    ) -> None:
+        """Put a message to those that are sent together, or send it by itself if the kernel has to be told how."""
+        udp, routes, primary = self._udp, self._routes, self._primary
+        assert udp is not None
+        assert routes is not None
         way = 0 if destination == BROADCAST_ADDRESS else self._way(destination, routes)
         # The kernel prefers the primary address for a broadcast, and for the rest the one of the destination's network.
         if not way and (
             not source or (source == primary and (destination == BROADCAST_ADDRESS or len(self._networks) == 1))
         ):
-            udp.send(NONE, udp.sock.sendto, data, target)
+            datagrams.append((data, (port, destination)))
+            if len(self._plain) < _PLAIN_KEPT:
+                self._plain.add((destination, source))
         else:
             info = _PACKET_INFO.pack(way, (source or primary).to_bytes(4, "big"), _NO_ADDRESS)
-            udp.send(NONE, udp.sock.sendmsg, [data], [(socket.IPPROTO_IP, IP_PKTINFO, info)], 0, target)
+            control = [(socket.IPPROTO_IP, IP_PKTINFO, info)]
+            udp.send(NONE, udp.sock.sendmsg, [data], control, 0, (dotted(destination), port))
+
+    def _send_datagrams(self, datagrams: list[tuple[bytes, tuple[int, int]]]) -> None:
+        udp, batches = self._udp, self._batches
+        assert udp is not None
+        assert batches is not None
+        data, targets = zip(*datagrams, strict=True)
+        at = 0
+        while at < len(data):
+            if at + 1 < len(data) and not udp:
+                try:
+                    at += batches.datagrams.send(udp.sock.fileno(), data[at:], targets[at:])
+                    continue
+                except OSError:  # of the first of them, which is told again below
+                    pass
+            port, address = targets[at]
+            udp.send(NONE, udp.sock.sendto, data[at], (dotted(address), port))
+            at += 1
+
+    def _send_frames(
+        self, frames: list[tuple[bytes, bytes, int, int, int]], datagrams: list[tuple[bytes, tuple[int, int]]]
+    ) -> None:
+        """Send frames. What is too long for one is put to the datagrams."""
+        packet, batches, own = self._packet, self._batches, self._hardware
+        assert packet is not None
+        assert batches is not None
+        assert own is not None
+        built = []
+        for data, to, source, destination, port in frames:
+            number = next(self._identification) & 0xFFFF
+            source = source or self._primary
+            built.append(build_frame(data, to, own, source, destination, self._source_port, port, number))
+        at = 0
+        while at < len(built):
+            if at + 1 < len(built) and not packet:
+                try:
+                    at += batches.frames.send(packet.sock.fileno(), built[at:])
+                    continue
+                except OSError:  # of the first of them, which is told again below
+                    pass
+            if not packet.send(_TOO_LONG, packet.sock.send, built[at]):
+                data, _, source, _, port = frames[at]
+                self._put(datagrams, data, BROADCAST_ADDRESS, port, source)
+            at += 1
 
     def _way(self, destination: int, routes: Routes) -> int:
         """The number of the interface towards ``destination`` if it is another one; 0 for this one.
