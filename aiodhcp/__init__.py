@@ -1,5 +1,6 @@
 """aiodhcp: an asyncio DHCP server to embed, with hooks in plain Python."""
 
+from aiodhcp.commit_metrics import CommitMetrics
 from aiodhcp.config import Settings, load_config
 from aiodhcp.constants import (
     INFINITE,
@@ -35,7 +36,6 @@ from aiodhcp.server import DhcpServer, Health
 from aiodhcp.serveroptions import ServerOptions
 from aiodhcp.shadows import ShadowNote
 from aiodhcp.stores import EventStore, Store
-from aiodhcp.stores.measured import CommitMetrics
 from aiodhcp.stores.memory import MemoryStore
 from aiodhcp.stores.sqlite import SqliteStore
 from aiodhcp.subnets import Class, Config, Pool, Reservation, Subnet

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
+from aiodhcp.commit_metrics import CommitMeter
 from aiodhcp.exchange import Exchange
 from aiodhcp.leases import Lease
 from aiodhcp.stores import Store
@@ -32,6 +33,7 @@ class Commits:
 
     Attributes:
         error: why the last attempt failed; empty if it did not.
+        meter: measures them.
         stopping: no more attempts than it takes to see that they are in vain.
     """
 
@@ -43,6 +45,7 @@ class Commits:
     ) -> None:
         self.error = ""
         self.stopping = False
+        self.meter = CommitMeter()
         self._store = store
         self._done = done
         self._failed = failed
@@ -53,7 +56,11 @@ class Commits:
         self._changes: list[Lease] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._unwritten: dict[int, Lease] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._writing: list[Lease] = []
+        self._waiting_now = 0
+        # The commit that is under way, or the wait for another attempt.
+        self._pending: asyncio.Future[Any] | None = None
+        self._failures = 0
 
     def __len__(self) -> int:
         """How many changes are not stored yet."""
@@ -78,60 +85,92 @@ class Commits:
 
     def begin(self) -> None:
         """Begin a commit, unless one is under way or there is nothing to write."""
-        if self._task is None and (self._next or self._changes):
-            self._task = asyncio.create_task(self._run(), name="aiodhcp commits")
+        if self._pending is None and (self._next or self._changes):
+            self._write()
 
-    def tasks(self) -> set[asyncio.Task[None]]:
-        """The commit that is under way, if there is one, as something to wait for."""
-        return set() if self._task is None else {self._task}
+    def tasks(self) -> set[asyncio.Future[Any]]:
+        """The commit that is under way, if there is one, as something to wait for; another one may follow."""
+        return set() if self._pending is None else {self._pending}
 
     def abandon(self) -> list[Exchange]:
         """Forget everything; the exchanges that were still to be committed."""
-        for task in self.tasks():
-            task.cancel()
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
         if self._unwritten:
             log.critical("%d lease changes are lost: %s", len(self._unwritten), self.error or "no time left")
         exchanges = [*self._now, *self._next]
         _wake(self._waiting)
         for each in (self._now, self._next, self._changes, self._waiting, self._unwritten):
             each.clear()
-        self.error, self.stopping = "", False
+        self.error, self.stopping, self._failures = "", False, 0
         return exchanges
 
-    async def _run(self) -> None:
-        failures = 0
+    # Callbacks, because a task for each commit is a tenth of what a server does whose clients come one by one.
+
+    def _write(self) -> None:
+        self._now, self._next = self._next, []
+        changes = self._unwritten
+        for lease in self._changes:
+            changes[lease.address] = lease
+        self._changes.clear()
+        self._writing = list(changes.values())
+        self._waiting_now = len(self._waiting)
+        self.meter.begin()
         try:
-            while self._next or self._changes or self._unwritten:
-                self._now, self._next = self._next, []
-                changes = self._unwritten
-                for lease in self._changes:
-                    changes[lease.address] = lease
-                self._changes.clear()
-                waiting = list(self._waiting)
-                try:
-                    conflicts = await self._store.commit(list(changes.values()))
-                except Exception as error:
-                    failures += 1
-                    self.error = str(error) or repr(error)
-                    if failures == 1:
-                        log.error("leases can't be committed, no lease is given until they can: %s", self.error)
-                    self._failed(self._taken())
-                    if self.stopping and failures > len(RETRY_DELAYS):
-                        return
-                    await asyncio.sleep(RETRY_DELAYS[min(failures, len(RETRY_DELAYS)) - 1])
-                    continue
-                self._unwritten = {}
-                if failures:
-                    log.warning("leases can be committed again")
-                    failures, self.error = 0, ""
-                _wake(waiting)
-                del self._waiting[: len(waiting)]
-                try:
-                    self._done(self._taken(), list(changes.values()), conflicts)
-                except Exception:
-                    log.exception("a fault of aiodhcp, please report it")
-        finally:
-            self._task = None
+            pending = asyncio.ensure_future(self._store.commit(self._writing))
+        except Exception as error:
+            self._fail(error)
+            return
+        self._pending = pending
+        pending.add_done_callback(self._written)
+
+    def _written(self, pending: asyncio.Future[Sequence[Lease]]) -> None:
+        error = None if pending.cancelled() else pending.exception()
+        if pending is not self._pending:  # abandoned
+            return
+        self._pending = None
+        if pending.cancelled():
+            self._failures = 0
+            return
+        if error is not None:
+            self._fail(error)
+            return
+        self.meter.end(len(self._writing))
+        self._unwritten = {}
+        if self._failures:
+            log.warning("leases can be committed again")
+            self._failures, self.error = 0, ""
+        _wake(self._waiting[: self._waiting_now])
+        del self._waiting[: self._waiting_now]
+        try:
+            self._done(self._taken(), self._writing, pending.result())
+        except Exception:
+            log.exception("a fault of aiodhcp, please report it")
+        self.begin()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failures += 1
+        self.meter.fail()
+        self.error = str(error) or repr(error)
+        if self._failures == 1:
+            log.error("leases can't be committed, no lease is given until they can: %s", self.error)
+        if self.stopping and self._failures > len(RETRY_DELAYS):
+            self._failures = 0
+        else:
+            # Before anybody hears of it: who asks for a commit then doesn't get one before its time.
+            delay = RETRY_DELAYS[min(self._failures, len(RETRY_DELAYS)) - 1]
+            self._pending = asyncio.create_task(asyncio.sleep(delay), name="aiodhcp commits")
+            self._pending.add_done_callback(self._waited)
+        self._failed(self._taken())
+
+    def _waited(self, pending: asyncio.Future[None]) -> None:
+        if pending is self._pending:
+            self._pending = None
+            if pending.cancelled():
+                self._failures = 0
+            else:
+                self._write()
 
     def _taken(self) -> list[Exchange]:
         exchanges, self._now = self._now, []

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from aiodhcp.background import Background
+from aiodhcp.commit_metrics import CommitMetrics
 from aiodhcp.constants import ControlCode
 from aiodhcp.engine import Engine
 from aiodhcp.errors import ConfigError
@@ -40,7 +41,6 @@ from aiodhcp.renewals import ForcedRenewals, Renewals
 from aiodhcp.reports import Reports
 from aiodhcp.runtime import HookTasks
 from aiodhcp.stores import Store
-from aiodhcp.stores.measured import CommitMetrics, MeasuredStore
 from aiodhcp.subnets import Config, Subnet
 from aiodhcp.traffic import Traffic
 from aiodhcp.transports import Transport
@@ -125,7 +125,6 @@ class DhcpServer:
         self._observer = observer
         self.hooks = self._made_hooks(plugins)
         self._store = store
-        self._measured = MeasuredStore(store)
         self._transport = transport
         self._stop_timeout = stop_timeout
         self._clock = clock
@@ -141,7 +140,7 @@ class DhcpServer:
         self._reloading = asyncio.Lock()
         self._traffic = Traffic(
             Engine(config, self.hooks),
-            self._measured,
+            store,
             self._send,
             self._finished if observer is None else self._observed,
             self._hook_tasks,
@@ -516,7 +515,7 @@ class DhcpServer:
     @property
     def commit_metrics(self) -> CommitMetrics:
         """How the commits have done so far, over all starts of this server."""
-        return self._measured.metrics
+        return self._traffic.commits.meter.metrics
 
     def usages(self) -> Mapping[Subnet, PoolUsage]:
         """What the addresses of the pools are, of each subnet. Counted from the first time that somebody asks: then

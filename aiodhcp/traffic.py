@@ -107,7 +107,8 @@ class Traffic:
                     await self._drained.wait()
                     self._drained.clear()
         except TimeoutError:
-            log.warning("%d packets still go by the configuration before this one", previous.in_flight)
+            if previous.in_flight:
+                log.warning("%d packets still go by the configuration before this one", previous.in_flight)
 
     def tick(self, now: float) -> None:
         """Let time pass in the engine."""
@@ -285,7 +286,8 @@ class Traffic:
         if exchange not in self._committed:
             self._add(exchange)
         if exchange in self._committed:
-            self.commits.begin()
+            # With those whose turn comes now, too.
+            asyncio.get_running_loop().call_soon(self.commits.begin)
             await self._committed[exchange]
         if exchange.delay:
             # The client's next packets do not wait for that.

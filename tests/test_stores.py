@@ -632,7 +632,7 @@ async def test_a_damaged_journal(path: Path, octets: bytes, why: str) -> None:
 
 async def test_a_commit_whose_waiter_is_gone(store: SqliteStore, path: Path) -> None:
     await store.load()
-    commit = asyncio.create_task(store.commit(leases(3)))
+    commit = asyncio.ensure_future(store.commit(leases(3)))
     await asyncio.sleep(0)
     commit.cancel()
     await store.commit(leases(3, 3))
@@ -669,7 +669,7 @@ async def test_the_loop_goes_on_while_a_commit_blocks(store: SqliteStore, path: 
     await store.load()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        commit = asyncio.create_task(store.commit(leases(3)))
+        commit = asyncio.ensure_future(store.commit(leases(3)))
         for _ in range(10):
             await asyncio.sleep(0.005)
         assert not commit.done()

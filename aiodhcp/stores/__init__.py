@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from aiodhcp.events import Cursor, LeaseEvent
@@ -21,13 +21,14 @@ class Store(Protocol):
             StoreError: held by another server, made by a newer version, or damaged.
         """
 
-    async def commit(self, changes: Sequence[Lease]) -> Sequence[Lease]:
+    def commit(self, changes: Sequence[Lease]) -> Awaitable[Sequence[Lease]]:
         """Put each lease in place of what was known of its address: all of them or none, on stable storage before
         this returns. The same changes may come again after a failure.
 
         Returns:
             for each address that another server sharing the store has given away first, the lease as it is there;
-            those changes were not made. A store of one server returns ``()``.
+            those changes were not made. A store of one server returns ``()``. An ``async def`` does it; one that
+            returns a future itself saves the server a task for each commit.
 
         Raises:
             Exception: any, if nothing was committed; the server goes on trying.

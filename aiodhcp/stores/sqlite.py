@@ -150,7 +150,7 @@ class SqliteStore:
         database = await self._worker.run(self._open)
         return PackedLeases(_octets(database, self.path), str(self.path))
 
-    async def commit(self, changes: Sequence[Lease]) -> Sequence[Lease]:
+    def commit(self, changes: Sequence[Lease]) -> asyncio.Future[Sequence[Lease]]:
         """Write and fsync, in one transaction.
 
         Raises:
@@ -158,8 +158,7 @@ class SqliteStore:
             ValueError: a lease can't be written, and none was.
         """
         assert self._worker is not None, "load() comes first"
-        await self._worker.run(self._write, changes)
-        return ()
+        return self._worker.run(self._write, changes)
 
     async def close(self) -> None:
         """Close the file and let another server have it."""
@@ -242,7 +241,7 @@ class SqliteStore:
                 raise StoreError(f"{self.path}: is damaged or can't be read: {error}") from error
             raise
 
-    def _write(self, changes: Sequence[Lease]) -> None:
+    def _write(self, changes: Sequence[Lease]) -> Sequence[Lease]:
         database = self._database
         assert database is not None
         events = self._events
@@ -256,6 +255,7 @@ class SqliteStore:
             # As fast as it grows, and a little faster.
             for _ in range(1 + len(changes) // FOLDED_AT_ONCE):
                 self._fold_on()
+        return ()
 
     def _rest(self) -> bool:
         """There is time to fold. Whether there still is something to be folded."""

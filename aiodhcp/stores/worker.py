@@ -33,12 +33,12 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    async def run(self, call: Callable[..., T], *arguments: Any) -> T:
+    def run(self, call: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         """What ``call(*arguments)`` returns or raises in the thread."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._jobs.put((call, arguments, loop, done))
-        return await done
+        return done
 
     def end(self) -> None:
         """Wait for what was asked before, and end the thread."""

@@ -1,17 +1,14 @@
-"""MeasuredStore: a store, and how long its commits take and how many leases they have."""
+"""CommitMeter: how long commits take, and how many leases they have."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from aiodhcp.leases import Lease
-from aiodhcp.stores import Store
-
-__all__ = ["CommitMetrics", "MeasuredStore"]
+__all__ = ["CommitMeter", "CommitMetrics"]
 
 SHOWN: Final = 27
 """Numbers of the histogram of seconds: all that took longer than 34 seconds is one."""
@@ -41,17 +38,16 @@ class CommitMetrics:
     sizes: tuple[tuple[float, int], ...]
 
 
-class MeasuredStore:
-    """Another store, with its commits measured. Attempts that fail are counted, and nothing else.
+class CommitMeter:
+    """Measures commits, of which one is under way at a time. Attempts that fail are counted, and nothing else.
 
     Args:
-        store: the store.
         clock: seconds, from any beginning.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._store = store
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
+        self._began = 0.0
         self._failures = self._leases = 0
         self._seconds = 0.0
         # The n-th counts what is less than 2**n, of microseconds and of leases.
@@ -70,25 +66,18 @@ class MeasuredStore:
             tuple((2**power if power < SIZES - 1 else math.inf, n) for power, n in enumerate(self._sizes)),
         )
 
-    async def load(self) -> Iterable[Lease]:
-        """As the store does."""
-        return await self._store.load()
+    def begin(self) -> None:
+        """An attempt begins."""
+        self._began = self._clock()
 
-    async def commit(self, changes: Sequence[Lease]) -> Sequence[Lease]:
-        """As the store does; what it raises is raised."""
-        began = self._clock()
-        try:
-            conflicts = await self._store.commit(changes)
-        except Exception:
-            self._failures += 1
-            raise
-        seconds = self._clock() - began
-        self._leases += len(changes)
+    def fail(self) -> None:
+        """It failed."""
+        self._failures += 1
+
+    def end(self, leases: int) -> None:
+        """It is done, with so many leases."""
+        seconds = self._clock() - self._began
+        self._leases += leases
         self._seconds += seconds
         self._times[min(int(seconds * 1e6).bit_length(), SHOWN - 1)] += 1
-        self._sizes[min(len(changes).bit_length(), SIZES - 1)] += 1
-        return conflicts
-
-    async def close(self) -> None:
-        """As the store does."""
-        await self._store.close()
+        self._sizes[min(leases.bit_length(), SIZES - 1)] += 1
