@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from struct import Struct
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -361,8 +362,11 @@ def _octets(value: Any) -> Any:
     return octets_of(value) if isinstance(value, bytearray | memoryview) else value
 
 
+_HEAD: Final = Struct("BB")
+
+
 def option_bytes(code: int, value: bytes) -> bytes:
     """One option on the wire; a value of more than 255 octets in pieces (RFC 3396 §6)."""
     if len(value) <= 255:
-        return bytes((code, len(value))) + value
+        return _HEAD.pack(code, len(value)) + value
     return b"".join(bytes((code, len(value[i : i + 255]))) + value[i : i + 255] for i in range(0, len(value), 255))

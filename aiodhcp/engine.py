@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final
 
 from aiodhcp.addresses import Addresses
@@ -398,16 +398,17 @@ class Engine:
         return self.hooks.pkt_drop(exchange, DropReason.PROCESSED)
 
 
-def _take(exchange: Exchange, steps: tuple[Step, ...], at: int = 0) -> Awaitable[None] | None:
+def _take(exchange: Exchange, steps: Iterable[Step]) -> Awaitable[None] | None:
     """Take the steps in turn; where one has to be awaited, what is left to await."""
-    for i in range(at, len(steps)):
+    left = iter(steps)
+    for step in left:
         try:
-            pending = steps[i](exchange)
+            pending = step(exchange)
         except Exception as error:
             _fault(exchange, error)
             continue
         if pending is not None:
-            return _take_rest(exchange, steps, i + 1, pending)
+            return _take_rest(exchange, left, pending)
     return None
 
 
@@ -418,9 +419,9 @@ async def _then(first: Awaitable[None], tell: Callable[[Lease], Awaitable[None] 
         await rest
 
 
-async def _take_rest(exchange: Exchange, steps: tuple[Step, ...], at: int, pending: Awaitable[None]) -> None:
+async def _take_rest(exchange: Exchange, left: Iterator[Step], pending: Awaitable[None]) -> None:
     await pending
-    rest = _take(exchange, steps, at)
+    rest = _take(exchange, left)
     if rest is not None:
         await rest
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import struct
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from aiodhcp.constants import (
@@ -66,6 +67,8 @@ _OFFER: Final = MessageType.OFFER
 _ACK: Final = MessageType.ACK
 _NAK: Final = MessageType.NAK
 _INFORM: Final = MessageType.INFORM
+# A tuple of a class as it is: past the function that gives its fields names, which costs more than the tuple.
+_new: Final = tuple.__new__
 # A client chooses its parameter request list and lease time, so a bad one can make any number of plans.
 PLANS_KEPT: Final = 4096
 PLANS_OF_SUBNET: Final = 16
@@ -276,7 +279,7 @@ class Replies:
             destination, hardware = exchange.yiaddr, exchange.chaddr
         # A configured server identifier need not be an address of ours to send from.
         source = exchange.server_id if exchange.server_id in exchange.datagram.interface.addresses else 0
-        return Answer(data, exchange.datagram, destination, port, hardware, source)
+        return _new(Answer, (data, exchange.datagram, destination, port, hardware, source))
 
     def _plan(self, key: tuple[object, ...], exchange: Exchange, room: int) -> Plan:
         assert exchange.subnet is not None
@@ -419,6 +422,7 @@ def _bootp_maximum(exchange: Exchange) -> int:
     return min(max(len(exchange.datagram.data), BOOTP_MINIMUM_LENGTH), LARGEST - IP_AND_UDP)
 
 
+@lru_cache(maxsize=256)
 def maximum(size: bytes | None) -> int:
     """Octets that a reply may have, from ``op`` on, by what option 57 says."""
     if size is None or len(size) != 2:
