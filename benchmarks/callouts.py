@@ -134,7 +134,7 @@ def measure_exchanges(console: Console, options: argparse.Namespace) -> Table:
                     load = lab.Load(
                         mode=kind, seconds=options.seconds, count=150_000, clients=5_000, warmup=500, seed=turn
                     )
-                    result = lab.measure(space, server_with(mode), load, POOL, under)
+                    [result] = lab.measure([lab.Work(space, server_with(mode), load, POOL)], under)
                     rates.setdefault((kind, mode), []).append(float(result["exchanges_per_second"]))
     table = Table("exchanges/s", "no callout", *[f"{mode} (ratio)" for mode in modes[1:]])
     for kind in ("dora", "renew"):

@@ -104,7 +104,7 @@ def throughput(space: lab.Lab, plugin: str, mode: str, seconds: float, number: i
     virtual machine's core has not always the same speed, and what other programs take meanwhile does not count.
     """
     load = lab.Load(mode=mode, seconds=seconds, count=150_000, clients=5_000, warmup=500, seed=number)
-    result = lab.measure(space, server_with(plugin), load, POOL, under)
+    [result] = lab.measure([lab.Work(space, server_with(plugin), load, POOL)], under)
     return float(1e8 / (result["server_cpu_us"] * result["core_speed"]))
 
 

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -119,11 +119,11 @@ def _ip(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 
 class Lab:
-    """The two namespaces, for the length of a `with`."""
+    """The two namespaces, for the length of a `with`; of another kind if there are others at the same time."""
 
-    def __init__(self) -> None:
-        self.server_space = f"{PREFIX}-s-{os.getpid()}"
-        self.generator_space = f"{PREFIX}-g-{os.getpid()}"
+    def __init__(self, kind: str = "") -> None:
+        self.server_space = f"{PREFIX}-{kind}s-{os.getpid()}"
+        self.generator_space = f"{PREFIX}-{kind}g-{os.getpid()}"
 
     def __enter__(self) -> Self:
         _sweep()
@@ -299,52 +299,76 @@ def start(lab: Lab, server: Server, pool: int, under: Path) -> dict[str, Any]:
         }
 
 
-def measure(lab: Lab, server: Server, load: Load, pool: int, under: Path) -> dict[str, Any]:
-    """One measurement of a freshly started server.
+@dataclass(frozen=True)
+class Work:
+    """A server and what it is to do."""
+
+    lab: Lab
+    server: Server
+    load: Load
+    pool: int
+
+
+def measure(works: Sequence[Work], under: Path) -> list[dict[str, Any]]:
+    """One measurement of freshly started servers, all at the same time: on one core, their generators on the other.
 
     Returns:
-        the generator's result, with `server_cpu_seconds`, `server_cpu_us` (µs per exchange), `others_cpu` (share of
-        the two cores that went to neither server nor generator) and `core_speed` added.
+        for each the generator's result, with `server_cpu_seconds`, `server_cpu_us` (µs per exchange), `others_cpu`
+        (share of the two cores that went to none of them) and `core_speed` added.
 
     Raises:
-        BenchError: the server or the generator failed.
+        BenchError: a server or a generator failed.
     """
-    with serving(lab, server, pool, under) as running:
-        generator = lab.generator([*load.argv(), "--sync"])
-        try:
-            return _measure(running.pid, generator, load)
-        finally:
-            _end(generator)
+    with ExitStack() as stack:
+        pids = [stack.enter_context(serving(each.lab, each.server, each.pool, under)).pid for each in works]
+        generators = []
+        for each in works:
+            generators.append(each.lab.generator([*each.load.argv(), "--sync"]))
+            stack.callback(_end, generators[-1])
+        for generator in generators:
+            _wait_warm(generator)
+        return _measure(pids, generators, max(each.load.seconds for each in works))
 
 
-def _measure(pid: int, generator: subprocess.Popen[str], load: Load) -> dict[str, Any]:
-    assert generator.stdin is not None
+def _wait_warm(generator: subprocess.Popen[str]) -> None:
     assert generator.stdout is not None
     readable, _, _ = select.select([generator.stdout], [], [], SETUP_SECONDS)
     if not readable:
         raise BenchError(f"no measurement within {SETUP_SECONDS:.0f} s: the leases to renew could not be had")
     if generator.stdout.readline() != "ready\n":
         raise BenchError(f"load generator: {generator.communicate(timeout=5)[1].strip()}")
+
+
+def _measure(pids: list[int], generators: list[subprocess.Popen[str]], seconds: float) -> list[dict[str, Any]]:
     time.sleep(SETTLE_SECONDS)
     speed = core_speed()
-    cpu, busy, began = cpu_seconds(pid), machine_busy(), time.monotonic()
-    try:
-        shown, complaint = generator.communicate("go\n", timeout=load.seconds + 30)
-    except subprocess.TimeoutExpired:
-        raise BenchError("the load generator did not end") from None
-    if generator.returncode != 0:
-        raise BenchError(f"load generator: {complaint.strip()}")
+    cpu, busy, began = [cpu_seconds(pid) for pid in pids], machine_busy(), time.monotonic()
+    for generator in generators:
+        assert generator.stdin is not None
+        generator.stdin.write("go\n")
+        generator.stdin.flush()
+    results: list[dict[str, Any]] = []
+    for generator in generators:
+        try:
+            shown, complaint = generator.communicate(timeout=seconds + 30)
+        except subprocess.TimeoutExpired:
+            raise BenchError("the load generator did not end") from None
+        if generator.returncode != 0:
+            raise BenchError(f"load generator: {complaint.strip()}")
+        results.append(json.loads(shown) | ({"complaint": complaint.strip()} if complaint else {}))
     time.sleep(SETTLE_SECONDS)
-    result: dict[str, Any] = json.loads(shown)
-    spent, elapsed = cpu_seconds(pid) - cpu, time.monotonic() - began
-    others = machine_busy() - busy - spent - result["generator_cpu_seconds"]
-    result["server_cpu_seconds"] = round(spent, 3)
-    result["server_cpu_us"] = round(spent * 1e6 / result["completed"], 3) if result["completed"] else None
-    result["others_cpu"] = round(max(0.0, others / (2 * elapsed)), 4)
-    result["core_speed"] = round((speed + core_speed()) / 2, 3)
-    if complaint:
-        result["complaint"] = complaint.strip()
-    return result
+    spent, elapsed = (
+        [cpu_seconds(pid) - before for pid, before in zip(pids, cpu, strict=True)],
+        time.monotonic() - began,
+    )
+    others = machine_busy() - busy - sum(spent) - sum(result["generator_cpu_seconds"] for result in results)
+    speed = (speed + core_speed()) / 2
+    for result, own in zip(results, spent, strict=True):
+        result["server_cpu_seconds"] = round(own, 3)
+        result["server_cpu_us"] = round(own * 1e6 / result["completed"], 3) if result["completed"] else None
+        result["others_cpu"] = round(max(0.0, others / (2 * elapsed)), 4)
+        result["core_speed"] = round(speed, 3)
+    return results
 
 
 def interrupt_on_signals() -> None:

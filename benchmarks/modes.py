@@ -77,6 +77,7 @@ class Mode:
     title: str
     cases: Cases
     kind: str = "closed"  # or "open", "start": which figures it has
+    together: bool = False  # whether its cases are measured at the same time, on the same core
 
 
 def many(number: int) -> str:
@@ -187,15 +188,17 @@ MODES: dict[str, Mode] = {
     "dora": Mode("new leases: DISCOVER, OFFER, REQUEST, ACK", _closed("dora")),
     "renew": Mode("renewals: REQUEST, ACK", _closed("renew")),
     "discover": Mode("DISCOVER, OFFER", _closed("discover")),
-    "hooks-dora": Mode("new leases, with three hooks and without", _hooks("dora")),
-    "hooks-renew": Mode("renewals, with three hooks and without", _hooks("renew")),
+    "hooks-dora": Mode("new leases, with three hooks and without", _hooks("dora"), together=True),
+    "hooks-renew": Mode("renewals, with three hooks and without", _hooks("renew"), together=True),
     "latency": Mode("new leases at a fixed low rate", _fixed_rate, "open"),
     "half-load": Mode("new leases at half of the rate that is Kea's greatest", _half_load, "open"),
-    "leases-renew": Mode("renewals, by the number of leases that there are", _leases("renew")),
-    "leases-dora": Mode("new leases, by the number of leases that there are", _leases("dora")),
-    "subnets": Mode("new leases, by the number of subnets, with ten reservations to each", _subnets),
-    "pool": Mode("new leases from an empty pool and from one that is 95 % full", _full_pool),
-    "full": Mode("new leases, plain and with classes, options, option 82 and 1,000 subnets", _full_configuration),
+    "leases-renew": Mode("renewals, by the number of leases that there are", _leases("renew"), together=True),
+    "leases-dora": Mode("new leases, by the number of leases that there are", _leases("dora"), together=True),
+    "subnets": Mode("new leases, by the number of subnets, with ten reservations to each", _subnets, together=True),
+    "pool": Mode("new leases from an empty pool and from one that is 95 % full", _full_pool, together=True),
+    "full": Mode(
+        "new leases, plain and with classes, options, option 82 and 1,000 subnets", _full_configuration, together=True
+    ),
     "start": Mode("start, by the number of leases in the file", _start, "start"),
 }
 QUICK = ("dora", "renew", "discover", "hooks-dora")

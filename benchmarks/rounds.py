@@ -65,50 +65,63 @@ def measure_all(
     a_round = sum(len(MODES[mode].cases(settings, servers, runs)) or 2 for mode in modes)
     clock = Clock(settings.rounds * a_round)
     number = int(time.time())
-    with lab.Lab() as space:
+    with lab.Lab() as space, lab.Lab("o") as other:
         for turn in range(settings.rounds):
             for mode in modes:
                 cases = MODES[mode].cases(settings, servers, runs)
                 if not cases:
                     console.print(f"[yellow]{mode} left out: it needs Kea, and its rate of new leases (mode dora)")
                 first = turn % max(1, len(cases))
-                for case in cases[first:] + cases[:first]:
+                cases = cases[first:] + cases[:first]
+                for some in [cases] if MODES[mode].together else [[case] for case in cases]:
                     number += ATTEMPTS
                     began = time.monotonic()
-                    result: Result | None = None
+                    results: Sequence[Result | None] = [None] * len(some)
                     try:
-                        result = _measure(space, case, mode, number, waiting, directory)
-                        said = line(mode, case.name, result)
+                        results = _measure((space, other), some, mode, number, waiting, directory)
+                        said = [line(mode, case.name, result) for case, result in zip(some, results, strict=True)]
                     except lab.BenchError as error:
-                        failures[f"{case.name}, {mode}, round {turn + 1}"] = str(error)
-                        said = f"[red]{mode}, {case.name}: {escape(str(error))}"
-                    runs[mode].setdefault(case.name, []).append(result)
-                    clock.count(time.monotonic() - began)
-                    console.print(f"{clock.says():30} {said}", highlight=False, soft_wrap=True)
+                        said = []
+                        for case in some:
+                            failures[f"{case.name}, {mode}, round {turn + 1}"] = str(error)
+                            said.append(f"[red]{mode}, {case.name}: {escape(str(error))}")
+                    for case, result in zip(some, results, strict=True):
+                        runs[mode].setdefault(case.name, []).append(result)
+                        clock.count((time.monotonic() - began) / len(some))
+                    for words in said:
+                        console.print(f"{clock.says():30} {words}", highlight=False, soft_wrap=True)
     return runs, failures
 
 
-def _measure(space: lab.Lab, case: Case, mode: str, number: int, waiting: Waiting, directory: Path) -> Result:
-    """One measurement; the quietest of a few if others were busy on this machine meanwhile. Whether it is repeated
-    depends on them alone, never on the result."""
-    attempts: list[Result] = []
+def _measure(
+    spaces: Sequence[lab.Lab], cases: Sequence[Case], mode: str, number: int, waiting: Waiting, directory: Path
+) -> list[Result]:
+    """One measurement of some cases at once; the quietest of a few if others were busy on this machine meanwhile.
+    Whether it is repeated depends on them alone, never on the result."""
+    attempts: list[list[Result]] = []
     while len(attempts) < ATTEMPTS:
         waiting.quiet()
         began = time.monotonic()
-        attempts.append(_attempt(space, case, mode, number + len(attempts), directory))
-        if attempts[-1].get("others_cpu", 0.0) <= NOISE or not waiting.left:
+        attempts.append(_attempt(spaces, cases, mode, number + len(attempts), directory))
+        if _others(attempts[-1]) <= NOISE or not waiting.left:
             break
         waiting.spend(time.monotonic() - began)
-    quietest = min(attempts, key=lambda result: float(result.get("others_cpu", 0.0)))
-    return quietest | {"attempts": len(attempts)}
+    return [result | {"attempts": len(attempts)} for result in min(attempts, key=_others)]
 
 
-def _attempt(space: lab.Lab, case: Case, mode: str, number: int, directory: Path) -> Result:
-    if case.load is None:
-        return lab.start(space, case.server, case.pool, directory)
-    load = replace(case.load, seed=number + 1)
-    if not load.held and load.relays == 1:  # the others are known to the server by their hardware addresses
-        load = replace(load, mac=0x02_00_00_00_00_00 + ((number % 0xFFFF) << 24))
+def _others(results: Sequence[Result]) -> float:
+    return max(float(result.get("others_cpu", 0.0)) for result in results)
+
+
+def _attempt(spaces: Sequence[lab.Lab], cases: Sequence[Case], mode: str, number: int, directory: Path) -> list[Result]:
+    works = []
+    for space, case in zip(spaces, cases, strict=False):
+        if case.load is None:
+            return [lab.start(space, case.server, case.pool, directory)]
+        load = replace(case.load, seed=number + 1)
+        if not load.held and load.relays == 1:  # the others are known to the server by their hardware addresses
+            load = replace(load, mac=0x02_00_00_00_00_00 + ((number % 0xFFFF) << 24))
+        works.append(lab.Work(space, case.server, load, case.pool))
     fsync = fsync_microseconds(directory) if mode == "half-load" else None
-    result = lab.measure(space, case.server, load, case.pool, directory)
-    return result | {"fsync_us": fsync} if fsync else result
+    results = lab.measure(works, directory)
+    return [result | {"fsync_us": fsync} for result in results] if fsync else results
