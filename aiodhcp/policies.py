@@ -107,9 +107,15 @@ def hookimpl(
     Args:
         function: the implementation, ``def`` or ``async def``.
         specname: the hook, where the function has another name.
-        tryfirst, trylast: call it before, or after, those of the same priority.
+        tryfirst: call it before those of the same priority.
+        trylast: call it after those of the same priority.
         optionalhook: it is no mistake if there is no such hook.
-        deadline, on_error, on_timeout, failures, retry_after, priority: how this one is run; see ``Policy``.
+        deadline: how long it may take; this and the following as in ``Policy``.
+        on_error: what becomes of the packet when it raises.
+        on_timeout: what becomes of the packet when it takes too long.
+        failures: so many in a row, and it is not called any more.
+        retry_after: for how long.
+        priority: higher ones are called first.
 
     Raises:
         ValueError: a value that ``Policy`` doesn't take.

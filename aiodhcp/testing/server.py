@@ -150,13 +150,16 @@ class MemoryServer:
 
         Args:
             hardware_address: 1 to 16 octets; by default 02:00:00:00:00:01 for the first client, and so on.
-            giaddr: the address of the relay agent that it is behind.
-            circuit_id, remote_id: what the relay agent says of it (option 82), as octets or text. For other
-                sub-options give ``relay_agent_information={1: b"eth7", 12: b"..."}``.
-            interface: the name of the one that its messages arrive on; by default the first.
-            broadcast: whether it sets the broadcast flag.
-            htype: the hardware type.
-            **more: options of every message, by name with underscores: ``client_identifier=b"\\0me"``.
+            **more: these, and options of every message, by name with underscores: ``client_identifier=b"\\0me"``.
+
+        Keyword Args:
+            giaddr (Address): of the relay agent that it is behind.
+            circuit_id (bytes | str): what the relay agent says of it (option 82).
+            remote_id (bytes | str): the same. For other sub-options give
+                ``relay_agent_information={1: b"eth7", 12: b"..."}``.
+            interface (str): the name of the one that its messages arrive on; by default the first.
+            broadcast (bool): whether it sets the broadcast flag.
+            htype (int): the hardware type.
         """
         if not hardware_address:
             hardware_address = next(self._numbers).to_bytes(5, "big").rjust(6, b"\2").hex(":")
