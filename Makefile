@@ -16,12 +16,13 @@ comma  := ,
 space  := $(subst ,, )
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check bench bench-quick bench-engine bench-hooks bench-callouts format clean
+.PHONY: help run test check docs docs-serve bench bench-quick bench-engine bench-hooks bench-callouts format clean
 
 help:
 	@echo "make run          install, and show the server at work (ONCE=1: end by itself)"
 	@echo "make test         install what the tests need, and run them all (PROCESSES=1: one after the other)"
 	@echo "make check        format, lint, types, tests: the habit before a commit"
+	@echo "make docs         the documentation as a site, into site/ (make docs-serve: on http://127.0.0.1:8000, as you write)"
 	@echo "make bench        every bar of speed, next to Kea, ISC dhcpd and dnsmasq: half an hour (needs root)"
 	@echo "make bench-quick  the main ones, next to Kea, in two minutes"
 	@echo "make bench-engine what the engine alone costs, step by step"
@@ -62,7 +63,13 @@ $(VENV)/.runs: pyproject.toml | $(BIN)/python
 $(VENV)/.tests: pyproject.toml | $(BIN)/python
 	@echo "installing aiodhcp and what its tests need into $(VENV)"
 	@$(BIN)/pip install -q --upgrade 'pip>=25.1'
-	@$(BIN)/pip install -q -e '.[aioudp]' --group test --group check
+	@$(BIN)/pip install -q -e '.[aioudp]' --group test --group check --group docs
+	@touch $@ $(VENV)/.runs $(VENV)/.docs
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	@echo "installing aiodhcp and what its documentation is built with into $(VENV)"
+	@$(BIN)/pip install -q --upgrade 'pip>=25.1'
+	@$(BIN)/pip install -q -e . --group docs
 	@touch $@ $(VENV)/.runs
 
 run: $(VENV)/.runs
@@ -87,6 +94,13 @@ format: $(VENV)/.tests
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open site/index.html (for the search: make docs-serve)"
+
+docs-serve: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
 bench bench-quick: $(VENV)/.runs
 	@PYTHON=$(BIN)/python benchmarks/setup.sh
 	@$(BIN)/python benchmarks/run.py $(if $(filter bench-quick,$@),--quick)
@@ -103,5 +117,5 @@ bench-callouts: $(VENV)/.runs
 	@$(BIN)/python benchmarks/callouts.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist benchmarks/build
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist site benchmarks/build
 	find . -name __pycache__ -prune -exec rm -rf {} +
