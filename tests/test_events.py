@@ -119,7 +119,7 @@ async def test_the_life_of_a_lease(
         transport.deliver(decline(92, address))
         assert await kinds(stream, 2) == ["granted", "declined"]
         clock.now += 24 * 3600
-        server._let_time_pass()
+        server.tick()
         ended = await some(stream, 90)
         assert sorted(event.kind for event in ended) == ["expired"] * 89 + ["recovered"]
         assert all(event.time == event.lease.expires <= clock.now for event in ended)
