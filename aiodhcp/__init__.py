@@ -20,6 +20,7 @@ from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
 from aiodhcp.explanation import Fact
 from aiodhcp.filters import Filters
 from aiodhcp.fqdn import Fqdn
+from aiodhcp.health import Health
 from aiodhcp.hooks import Hooks
 from aiodhcp.implementations import HookMetrics
 from aiodhcp.leases import NEVER, Lease, LeaseState
@@ -32,7 +33,7 @@ from aiodhcp.records import codec_of
 from aiodhcp.registration import Plugin
 from aiodhcp.renewals import ForcedRenewals
 from aiodhcp.requestors import Leasequery
-from aiodhcp.server import DhcpServer, Health
+from aiodhcp.server import DhcpServer
 from aiodhcp.serveroptions import ServerOptions
 from aiodhcp.shadows import ShadowNote
 from aiodhcp.stores import EventStore, Store

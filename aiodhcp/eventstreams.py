@@ -105,8 +105,22 @@ class Events:
         """Whether somebody listens."""
         return bool(self._live) or bool(self._following)
 
-    def live(self, most: int) -> EventStream:
-        """The events from now on, of which ``most`` may wait."""
+    def stream(self, cursor: str, from_start: bool, buffer: int) -> EventStream:
+        """A stream, as ``DhcpServer.events`` describes it.
+
+        Raises:
+            StoreError: the store keeps no events.
+            ValueError: a buffer for none, or ``from_start`` without a cursor.
+        """
+        if cursor:
+            return self._follow(cursor, from_start)
+        if from_start:
+            raise ValueError("from_start: expected a cursor with it")
+        if buffer < 1:
+            raise ValueError(f"buffer: expected at least 1, got {buffer}")
+        return self._live_stream(buffer)
+
+    def _live_stream(self, most: int) -> EventStream:
         source = _Live(most)
         self._live.add(source)
         if self._leases is not None:
@@ -114,12 +128,7 @@ class Events:
         self._listen()
         return EventStream(source)
 
-    def follow(self, cursor: str, from_start: bool) -> EventStream:
-        """The events from where a cursor stands.
-
-        Raises:
-            StoreError: the store keeps none.
-        """
+    def _follow(self, cursor: str, from_start: bool) -> EventStream:
         source = _Following(self._event_store(), cursor, from_start, lambda: self._is_open)
         previous = self._following.get(cursor)
         if previous is not None:

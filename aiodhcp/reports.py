@@ -1,9 +1,11 @@
-"""What the log says of packets: one line a lease event, and never more lines than somebody could read."""
+"""What the log says of packets: one line a lease event, and never more lines than somebody could read. And the last
+exchanges, for those who ask why.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from typing import Final
 
 from aiodhcp.constants import AddressKind, AddressProblem, DropReason, MessageType
@@ -23,17 +25,35 @@ _ALARMING: Final = frozenset({DropReason.NOADDRESS, DropReason.NO_SUBNETS, DropR
 
 
 class Reports:
-    """Writes what became of each exchange to the logger ``aiodhcp.leases``."""
+    """Writes what became of each exchange to the logger ``aiodhcp.leases``, and keeps the last ones.
 
-    def __init__(self, logger: logging.Logger | None = None) -> None:
+    Args:
+        logger: another logger.
+        keep: how many are kept.
+    """
+
+    def __init__(self, logger: logging.Logger | None = None, keep: int = 0) -> None:
         self._log = logger or logging.getLogger("aiodhcp.leases")
         self._second = 0
         self._lines = 0
         self._unwritten: Counter[str] = Counter()
         self._level = logging.NOTSET
+        self._last: deque[Exchange] | None = deque(maxlen=keep) if keep else None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether any are kept."""
+        return self._last is not None
+
+    def last(self, hardware_address: str = "") -> list[Exchange]:
+        """The last exchanges, oldest first; of one client only, if its hardware address is given."""
+        wanted = hardware_address.lower().replace("-", ":")
+        return [each for each in self._last or () if wanted in ("", each.hardware_address)]
 
     def finished(self, exchange: Exchange) -> None:
         """An exchange is done with."""
+        if self._last is not None:
+            self._last.append(exchange)
         log = self._log
         if exchange.reason is None and exchange.problem is None:
             # As with nearly all: asked first whether there is anything to say.

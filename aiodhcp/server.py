@@ -8,33 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
-from bisect import bisect_left, bisect_right
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
-from itertools import islice
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 from aiodhcp.background import Background
+from aiodhcp.clockwork import Clockwork
 from aiodhcp.commit_metrics import CommitMetrics
 from aiodhcp.constants import ControlCode
 from aiodhcp.engine import Engine
 from aiodhcp.errors import ConfigError
 from aiodhcp.events import Cursor
 from aiodhcp.eventstreams import Events, EventStream
-from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
+from aiodhcp.exchange import Datagram, Exchange, Interface
+from aiodhcp.health import Health, State
 from aiodhcp.hooks import Hooks
 from aiodhcp.leasequery_tcp import LeasequeryListener, Prepared
 from aiodhcp.leases import Lease
 from aiodhcp.leasetable import LeaseTable
+from aiodhcp.loading import leases_outside, load_engine
+from aiodhcp.network import Network
 from aiodhcp.observing import Observer
-from aiodhcp.packing import PackedLeases
+from aiodhcp.pluginlife import PluginLife
 from aiodhcp.prober import Prober
 from aiodhcp.protocol import DhcpProtocol
 from aiodhcp.renewals import ForcedRenewals, Renewals
@@ -47,40 +45,9 @@ from aiodhcp.transports import Transport
 from aiodhcp.usage import PoolUsage
 from aiodhcp.watchdog import Watchdog
 
-__all__ = ["DhcpServer", "Health"]
+__all__ = ["DhcpServer"]
 
 log = logging.getLogger("aiodhcp.server")
-PROGRESS_SECONDS: Final = 2
-"""Between two lines of the log about how far the leases are loaded."""
-RELOAD_TIMEOUT: Final = 30
-"""Seconds that new plugins may take to start at a reload: packets are served meanwhile, but no other reload."""
-
-
-class _State(Enum):
-    NEW = "new"
-    STARTING = "starting"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How a server is.
-
-    Attributes:
-        status: "ok"; "degraded" while commits fail: clients keep what they have, and get nothing new; or the state
-            the server is in when it does not serve: "new", "starting", "paused", "stopping", "stopped".
-        why: what is wrong, in words; empty when nothing is.
-        uncommitted: changes that are not on stable storage yet.
-        in_flight: packets that are not finished yet.
-    """
-
-    status: str
-    why: str
-    uncommitted: int
-    in_flight: int
 
 
 class DhcpServer:
@@ -125,24 +92,21 @@ class DhcpServer:
         self._observer = observer
         self.hooks = self._made_hooks(plugins)
         self._store = store
-        self._transport = transport
+        self._network = Network(transport, self._received)
         self._stop_timeout = stop_timeout
         self._clock = clock
-        self._reports = Reports()
-        self._state = _State.NEW
+        self._reports = Reports(keep=explain)
+        self._state = State.NEW
         # Whether packets are taken, if only to be dropped: from START until STOP, the first and last that plugins hear.
         self._listens = False
-        self._protocols: dict[Interface, DhcpProtocol] = {}
-        self._has_protocols = False
         self._prober = prober or Prober()
         self._watchdog = Watchdog(lambda: self.hooks.implementations)
-        self._recent: deque[Exchange] | None = deque(maxlen=explain) if explain else None
         self._reloading = asyncio.Lock()
         self._traffic = Traffic(
             Engine(config, self.hooks),
             store,
-            self._send,
-            self._finished if observer is None else self._observed,
+            self._network.send,
+            self._reports.finished if observer is None else self._observed,
             self._hook_tasks,
             self._prober,
             max_in_flight,
@@ -151,8 +115,9 @@ class DhcpServer:
         self._leasequery = LeasequeryListener(lambda: self.engine, clock)
         self._events = Events(store, self._hear_commits)
         self._background = Background()
-        self._clockwork: asyncio.Task[None] | None = None
-        self._renewals = Renewals(lambda: self.engine, self._tell, clock, lambda: self._state is _State.RUNNING)
+        self._life = PluginLife(self, self._check_running, stop_timeout)
+        self._clockwork = Clockwork(self._look_at_the_clock)
+        self._renewals = Renewals(lambda: self.engine, self._network.tell, clock, lambda: self._state is State.RUNNING)
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -164,21 +129,12 @@ class DhcpServer:
             ConfigError: a plugin refused the start, an interface doesn't exist, or leasequeries can't be listened for.
             OSError: a port can't be bound.
         """
-        if self._state not in (_State.NEW, _State.STOPPED):
+        if self._state not in (State.NEW, State.STOPPED):
             raise RuntimeError(f"the server is {self._state.value} already")
-        self._state = _State.STARTING
+        self._state = State.STARTING
         try:
-            leases = await self._store.load()
-            if isinstance(leases, PackedLeases):
-                leases = PackedLeases(_with_progress(leases.octets), leases.where)
-            else:
-                # A store of somebody's own may be able to read them in this thread only.
-                leases = list(leases)
-            # A million of them take seconds, in which other things of the loop go on.
-            self._traffic.engine = await asyncio.to_thread(Engine, self.config, self.hooks, leases)
-            self.engine.tracing = self._recent is not None
-            self.engine.addresses.seed = os.urandom(16)
-            self.engine.nonces.seed = os.urandom(32)
+            self._traffic.engine = await load_engine(self._store, self.config, self.hooks)
+            self.engine.tracing = self._reports.keeps
             self._events.attach(self.leases)
             self._events.open()
             self.hooks.reset()
@@ -188,21 +144,20 @@ class DhcpServer:
             if self.hooks.implementations:
                 self._watchdog.start()
             self.tick()
-            self._state = _State.RUNNING
+            self._state = State.RUNNING
             self._leasequery.known_since = 0.0 if len(self.leases) else self._clock()
             prepared = await self._leasequery.prepare(self.config.leasequery)
             try:
-                if self._transport is not None:
-                    await self._transport.open(self.protocol(shared=True))
+                await self._network.open()
             except BaseException:
                 prepared.close()
                 raise
             await self._listen(prepared)
-            self._clockwork = asyncio.create_task(self._tick(), name="aiodhcp clockwork")
+            self._clockwork.start()
         except BaseException:
             await self._end(opened=False)
             raise
-        outside = self._outside()
+        outside = leases_outside(self.engine)
         log.info(
             "serving %s on %s: %d leases%s",
             ", ".join(map(str, self.config.subnets[:4])) + ("…" if len(self.config.subnets) > 4 else "") or "no subnet",
@@ -211,62 +166,44 @@ class DhcpServer:
             f", {outside} of them in no subnet" if outside else "",
         )
 
-    def _outside(self) -> int:
-        """How many leases are in no subnet."""
-        addresses = sorted(self.leases.addresses())
-        inside = (
-            bisect_right(addresses, subnet.last) - bisect_left(addresses, subnet.first)
-            for subnet in self.config.subnets
-        )
-        return len(addresses) - sum(inside)
-
     async def stop(self) -> None:
         """Take no more packets, answer what is committed, tell the plugins, close everything. May be called twice."""
-        if self._state not in (_State.RUNNING, _State.PAUSED):
+        if self._state not in (State.RUNNING, State.PAUSED):
             return
         await self._end(opened=True)
         log.info("stopped")
 
     async def _end(self, *, opened: bool) -> None:
-        self._state = _State.STOPPING
+        self._state = State.STOPPING
         self._traffic.commits.stopping = True
         # Each of these, from the last to the first, whatever the others raise.
         async with AsyncExitStack() as steps:
-            steps.callback(setattr, self, "_state", _State.STOPPED)
+            steps.callback(setattr, self, "_state", State.STOPPED)
             steps.push_async_callback(self._store.close)
             if self._listens:
-                steps.push_async_callback(self._tell_stop, self.hooks)
+                steps.push_async_callback(self._life.end, self.hooks)
             steps.push_async_callback(self._background.end, self._stop_timeout)
             steps.push_async_callback(self._events.close)
-            if opened and self._transport is not None:
-                steps.push_async_callback(self._transport.close)
+            if opened:
+                steps.push_async_callback(self._network.close)
             steps.callback(self._prober.close)
             steps.push_async_callback(self._abandon)
             steps.callback(self._watchdog.stop)
             await self._leasequery.close()
-            if self._clockwork is not None:
-                self._clockwork.cancel()
-                await asyncio.wait((self._clockwork,))
+            await self._clockwork.stop()
             await self._renewals.close()
             await self._traffic.quiet(self._stop_timeout)
 
-    async def _tell_stop(self, hooks: Hooks, only: frozenset[str] | None = None) -> None:
-        try:
-            async with asyncio.timeout(self._stop_timeout):
-                await hooks.control(self, ControlCode.STOP, only)
-        except TimeoutError:
-            log.warning("a plugin takes too long to stop and is not waited for any longer")
-
     async def pause(self) -> None:
         """Drop every packet that comes (PAUSED) until ``resume``. Does nothing unless the server runs."""
-        if self._state is _State.RUNNING:
-            self._state = _State.PAUSED
+        if self._state is State.RUNNING:
+            self._state = State.PAUSED
             await self.hooks.control(self, ControlCode.PAUSE)
 
     async def resume(self) -> None:
         """Serve again after ``pause``."""
-        if self._state is _State.PAUSED:
-            self._state = _State.RUNNING
+        if self._state is State.PAUSED:
+            self._state = State.RUNNING
             await self.hooks.control(self, ControlCode.CONTINUE)
 
     async def reload(self, config: Config | None = None, plugins: Iterable[object] | None = None) -> None:
@@ -291,11 +228,7 @@ class DhcpServer:
             new, gone = hooks.without(self.hooks), self.hooks.without(hooks)
             prepared = await self._leasequery.prepare(config.leasequery)
             try:
-                async with asyncio.timeout(RELOAD_TIMEOUT):
-                    await self._begin(hooks, new, config)
-            except TimeoutError:
-                prepared.close()
-                raise ConfigError(f"a plugin has not started within {RELOAD_TIMEOUT} seconds") from None
+                await self._life.begin(hooks, new, config)
             except BaseException:
                 prepared.close()
                 raise
@@ -313,7 +246,7 @@ class DhcpServer:
             try:
                 await self._traffic.drain(previous, self._stop_timeout)
             finally:
-                await self._tell_stop(before, gone)
+                await self._life.end(before, gone)
 
     async def _listen(self, prepared: Prepared) -> None:
         """Take leasequeries by TCP as was prepared."""
@@ -329,18 +262,8 @@ class DhcpServer:
         self._leasequery.committed(leases)
         self._events.committed(leases)
 
-    async def _begin(self, hooks: Hooks, new: frozenset[str], config: Config) -> None:
-        """Tell the plugins of a reload; if one refuses, those that were told that they start hear that it is over."""
-        await hooks.control(self, ControlCode.START, new)
-        try:
-            await hooks.load(self, config)
-            self._check_running()
-        except BaseException:
-            await self._tell_stop(hooks, new)
-            raise
-
     def _check_running(self) -> None:
-        if self._state not in (_State.RUNNING, _State.PAUSED):
+        if self._state not in (State.RUNNING, State.PAUSED):
             raise RuntimeError(f"the server is {self._state.value}")
 
     def tick(self) -> None:
@@ -390,9 +313,9 @@ class DhcpServer:
             RuntimeError: the server does not run, or is paused.
             ConfigError: its transport reaches relay agents only.
         """
-        if self._state is not _State.RUNNING:
+        if self._state is not State.RUNNING:
             raise RuntimeError(f"the server is {self._state.value}")
-        if getattr(self._transport, "answers_only", False):
+        if self._network.answers_only:
             raise ConfigError("the transport reaches relay agents only, and no client that has not asked")
         # They may have opened a moment ago.
         self.engine.serve(self.interfaces)
@@ -430,15 +353,9 @@ class DhcpServer:
             ValueError: a buffer for none, or ``from_start`` without a cursor.
             RuntimeError: the server has stopped.
         """
-        if self._state in (_State.STOPPING, _State.STOPPED):
+        if self._state in (State.STOPPING, State.STOPPED):
             raise RuntimeError(f"the server is {self._state.value}")
-        if cursor:
-            return self._events.follow(cursor, from_start)
-        if from_start:
-            raise ValueError("from_start: expected a cursor with it")
-        if buffer < 1:
-            raise ValueError(f"buffer: expected at least 1, got {buffer}")
-        return self._events.live(buffer)
+        return self._events.stream(cursor, from_start, buffer)
 
     async def cursors(self) -> Sequence[Cursor]:
         """The cursors of the store, by name, and how far each has come.
@@ -474,7 +391,7 @@ class DhcpServer:
         Raises:
             RuntimeError: the server does not run, and is not about to.
         """
-        if self._state not in (_State.STARTING, _State.RUNNING, _State.PAUSED):
+        if self._state not in (State.STARTING, State.RUNNING, State.PAUSED):
             way.close()
             raise RuntimeError(f"the server is {self._state.value}")
         return self._background.spawn(way, name)
@@ -494,8 +411,7 @@ class DhcpServer:
     @property
     def interfaces(self) -> Sequence[Interface]:
         """The interfaces served."""
-        own = self._transport.interfaces if self._transport is not None else ()
-        return (*own, *self._protocols)
+        return self._network.interfaces
 
     @property
     def leasequery_addresses(self) -> list[tuple[str, int]]:
@@ -506,7 +422,7 @@ class DhcpServer:
     def health(self) -> Health:
         """How the server is, now."""
         commits, status, why = self._traffic.commits, self._state.value, ""
-        if self._state is _State.RUNNING:
+        if self._state is State.RUNNING:
             status = "degraded" if commits.error else "ok"
         if commits.error:
             why = f"leases can't be committed: {commits.error}"
@@ -534,8 +450,7 @@ class DhcpServer:
         Args:
             hardware_address: of one client only, like ``"02:00:00:00:00:01"``.
         """
-        wanted = hardware_address.lower().replace("-", ":")
-        return [each for each in self._recent or () if wanted in ("", each.hardware_address)]
+        return self._reports.last(hardware_address)
 
     def protocol(self, name: str = "protocol", addresses: Iterable[str] = (), *, shared: bool = False) -> DhcpProtocol:
         """A protocol by which any asyncio datagram transport can feed this server.
@@ -547,69 +462,27 @@ class DhcpServer:
             addresses: the server's addresses there; by default the one the transport is bound to.
             shared: it is the server's own transport that feeds it, and brings its own interfaces.
         """
-        self._has_protocols |= not shared
-        return DhcpProtocol(self._received, self._error, None if shared else self._protocols, name, addresses)
+        return self._network.protocol(name, addresses, shared=shared)
 
     # ── network and time ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _received(self, datagrams: Sequence[Datagram]) -> None:
         if self._listens:
-            paused = "" if self._state is _State.RUNNING else f"the server is {self._state.value}"
+            paused = "" if self._state is State.RUNNING else f"the server is {self._state.value}"
             self._traffic.receive(datagrams, self._clock(), paused)
 
-    def _send(self, answers: list[Answer]) -> None:
-        if self._has_protocols:
-            rest = []
-            for answer in answers:
-                via = answer.request.via
-                if isinstance(via, DhcpProtocol):
-                    try:
-                        via.send(answer)
-                    except Exception:
-                        log.exception("a fault of the transport, an answer may be lost")
-                else:
-                    rest.append(answer)
-            answers = rest
-        if answers and self._transport is not None:
-            try:
-                self._transport.send(answers)
-            except Exception:
-                log.exception("a fault of the transport, %d answers may be lost", len(answers))
-
-    def _tell(self, answers: list[Answer]) -> None:
-        """Send what answers nothing: it leaves as an answer would on its interface."""
-        self._send(
-            [
-                each._replace(request=each.request._replace(via=self._protocols.get(each.request.interface)))
-                for each in answers
-            ]
-        )
-
-    def _error(self, error: Exception) -> None:
-        log.warning("the network reports: %s", error)
-
-    def _finished(self, exchange: Exchange) -> None:
-        if self._recent is not None:
-            self._recent.append(exchange)
-        self._reports.finished(exchange)
-
     def _observed(self, exchange: Exchange) -> None:
-        self._finished(exchange)
-        if self._observer is not None:
-            self._observer.finished(exchange)
+        self._reports.finished(exchange)
+        assert self._observer is not None
+        self._observer.finished(exchange)
 
     def _made_hooks(self, plugins: Iterable[object]) -> Hooks:
         runtime = self._hook_tasks.runtime()
         return Hooks(plugins, runtime) if self._observer is None else self._observer.hooks(plugins, runtime)
 
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(1)
-            try:
-                self.tick()
-                self._reports.flush(int(self._clock()))
-            except Exception:
-                log.exception("a fault of aiodhcp, please report it")
+    def _look_at_the_clock(self) -> None:
+        self.tick()
+        self._reports.flush(int(self._clock()))
 
     async def _abandon(self) -> None:
         self._listens = False
@@ -619,14 +492,3 @@ class DhcpServer:
             _, late = await asyncio.wait(last, timeout=self._stop_timeout)
             for task in late:
                 task.cancel()
-
-
-def _with_progress(leases: Iterable[bytes]) -> Iterator[bytes]:
-    """The same; the log says how far it is when there are many."""
-    rest, said, count = iter(leases), time.monotonic(), 0
-    while some := list(islice(rest, 10_000)):
-        yield from some
-        count += len(some)
-        if time.monotonic() - said >= PROGRESS_SECONDS:
-            said = time.monotonic()
-            log.info("loading leases: %d so far", count)

@@ -352,7 +352,7 @@ async def test_a_paused_server_has_no_end_of_packets_either(serve, transport):
 
 @pytest.mark.parametrize("hangs", ["START", "config"])
 async def test_a_plugin_that_does_not_start_refuses_the_reload(serve, transport, monkeypatch, hangs):
-    monkeypatch.setattr("aiodhcp.server.RELOAD_TIMEOUT", 0.02)
+    monkeypatch.setattr("aiodhcp.pluginlife.RELOAD_TIMEOUT", 0.02)
 
     class Hanging:
         @hookimpl

@@ -90,7 +90,7 @@ def test_a_probe_shows_the_exchange_and_gives_the_lease_back(tmp_path: Path) -> 
         "    settings = load_config(sys.argv[1])\n"
         "    server = settings.server()\n"
         "    async with server:\n"
-        "        print(server._transport.port, flush=True)\n"
+        "        print(server._network.transport.port, flush=True)\n"
         "        await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
