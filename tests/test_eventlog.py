@@ -13,7 +13,7 @@ from test_stores import a_lease, leases, until, value
 
 from aiodhcp import EventStore, Lease, LeaseEvent, LeaseState, MemoryStore, SqliteStore, StoreError
 from aiodhcp.events import event_of
-from aiodhcp.stores import eventlog, sqlite
+from aiodhcp.stores import eventlog, schema, sqlite
 
 
 @pytest.fixture
@@ -216,9 +216,9 @@ async def test_the_leases_that_are_there_at_one_instant(store: SqliteStore, monk
 
 async def test_a_file_of_the_version_before(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite, "MIGRATIONS", sqlite.MIGRATIONS[:-1])
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:-1])
         with closing(sqlite3.connect(path)) as database:
-            sqlite._migrate(database, path)
+            schema.migrate(database, path)
             database.execute(sqlite._PUT[1], (a_lease(1).address, sqlite.pack(a_lease(1))))
             database.commit()
     store = SqliteStore(path)

@@ -20,8 +20,9 @@ import pytest
 from aiodhcp import Lease, LeaseState, MemoryStore, SqliteStore, Store, StoreError
 from aiodhcp.leases import NEVER
 from aiodhcp.packing import pack
-from aiodhcp.stores import sqlite
-from aiodhcp.stores.sqlite import APPLICATION_ID, MIGRATIONS, read_leases
+from aiodhcp.stores import schema, sqlite
+from aiodhcp.stores.schema import APPLICATION_ID, MIGRATIONS
+from aiodhcp.stores.sqlite import read_leases
 
 BASE = 0x0A000000
 
@@ -421,7 +422,7 @@ async def test_leases_survive_a_new_version(path: Path, monkeypatch: pytest.Monk
     await store.commit(leases(5))
     await store.close()
     more = (*MIGRATIONS, "ALTER TABLE lease ADD COLUMN note TEXT; UPDATE lease SET note = 'kept';", "SELECT 1;")
-    monkeypatch.setattr(sqlite, "MIGRATIONS", more)
+    monkeypatch.setattr(schema, "MIGRATIONS", more)
     assert await load_and_close(path) == leases(5)
     assert value(path, "PRAGMA user_version") == len(MIGRATIONS) + 2
     assert value(path, "SELECT count(*) FROM lease WHERE note = 'kept'") == 5
@@ -463,7 +464,7 @@ async def test_a_migration_that_fails_leaves_the_version_before(path: Path, monk
     await store.commit(leases(5))
     await store.close()
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite, "MIGRATIONS", (*MIGRATIONS, "DELETE FROM lease; SELECT nothing;"))
+        patch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, "DELETE FROM lease; SELECT nothing;"))
         assert "nothing" in await refusal(path)
     assert value(path, "PRAGMA user_version") == len(MIGRATIONS)
     assert await load_and_close(path) == leases(5)

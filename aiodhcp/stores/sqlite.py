@@ -15,14 +15,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Final, TypeVar
 
 from aiodhcp.errors import StoreError
 from aiodhcp.events import Cursor, LeaseEvent
-from aiodhcp.leases import NEVER, STATES, Lease
+from aiodhcp.leases import Lease
 from aiodhcp.packing import PackedLeases, pack, split, unpack
-from aiodhcp.stores import eventlog
 from aiodhcp.stores.eventlog import EventLog, read_active
+from aiodhcp.stores.schema import APPLICATION_ID, BEFORE_OCTETS, migrate, packed
 from aiodhcp.stores.worker import Worker
 
 __all__ = ["SqliteStore", "read_leases"]
@@ -45,61 +45,6 @@ else:
 log = logging.getLogger("aiodhcp.stores.sqlite")
 T = TypeVar("T")
 
-APPLICATION_ID: Final = 0x64686370
-"""``"dhcp"``: what ``PRAGMA application_id`` says of a file of ours."""
-
-
-def _number(at: int, size: int) -> str:
-    """SQL for the number that octets hold, the first of which is ``at``: it has no function for that."""
-    digits = (f"instr('123456789ABCDEF', substr(hex(octets), {2 * at - 1 + i}, 1))" for i in range(2 * size))
-    return f"({' + '.join(f'({digit} << {4 * (2 * size - 1 - i)})' for i, digit in enumerate(digits))})"
-
-
-MIGRATIONS: Final[tuple[str, ...]] = (
-    """
-    CREATE TABLE lease (
-        address  INTEGER PRIMARY KEY,  -- IPv4, as a number
-        client   BLOB NOT NULL,        -- option 61, or htype and chaddr
-        htype    INTEGER NOT NULL,
-        chaddr   BLOB NOT NULL,
-        state    INTEGER NOT NULL,     -- 1 active, 2 released, 3 expired, 4 declined
-        starts   INTEGER NOT NULL,     -- seconds since 1970
-        expires  INTEGER NOT NULL,     -- seconds since 1970; 1099511627776 is never
-        hostname TEXT
-    );
-    """,
-    # Under what a lease counts for the limits of classes.
-    "ALTER TABLE lease ADD COLUMN counted TEXT;",
-    # What the relay agent said last (option 82).
-    "ALTER TABLE lease ADD COLUMN relay_agent BLOB;",
-    # When the client was last heard of it, in seconds since 1970.
-    "ALTER TABLE lease ADD COLUMN last_transaction INTEGER NOT NULL DEFAULT 0;",
-    # By what the client knows a FORCERENEW of its server.
-    "ALTER TABLE lease ADD COLUMN nonce BLOB;",
-    # Leases as octets (aiodhcp/packing.py), which take a third of the time to read and to write; and what was committed
-    # and is not in the table yet, in this order.
-    f"""
-    ALTER TABLE lease RENAME TO before;
-    CREATE TABLE lease (address INTEGER PRIMARY KEY, octets BLOB NOT NULL);
-    INSERT INTO lease SELECT address, packed({",".join(Lease._fields)}) FROM before;
-    DROP TABLE before;
-    CREATE TABLE journal (id INTEGER PRIMARY KEY, leases BLOB NOT NULL);
-    CREATE VIEW readable AS SELECT
-        printf('%d.%d.%d.%d', address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255) AS address,
-        lower(hex(substr(octets, 34, {_number(31, 1)}))) AS client,
-        CASE {_number(6, 1)}
-            WHEN 1 THEN 'active' WHEN 2 THEN 'released' WHEN 3 THEN 'expired' ELSE 'declined' END AS state,
-        datetime({_number(9, 6)}, 'unixepoch') AS starts,
-        CASE {_number(17, 6)} WHEN {NEVER} THEN 'never' ELSE datetime({_number(17, 6)}, 'unixepoch') END AS expires
-    FROM lease;
-    """,
-    # What happened, for those who follow it.
-    eventlog.SCHEMA,
-)
-"""One script for each version of the schema, from the one before; ``PRAGMA user_version`` counts them."""
-
-BEFORE_OCTETS: Final = 5
-"""The last version of the schema that had a column for each field."""
 JOURNAL_LIMIT: Final = 50_000
 """Leases in the journal from which on it is folded into the table, however busy the server is."""
 MOST_EVENTS: Final = 1_000_000
@@ -230,7 +175,7 @@ class SqliteStore:
             )
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
-            _migrate(database, self.path)
+            migrate(database, self.path)
             for _ in self._fold():
                 pass
             self._events = EventLog(self.path, database, self._max_events)
@@ -370,29 +315,6 @@ def _locked(path: Path) -> IO[str]:
     return lock
 
 
-def _migrate(database: sqlite3.Connection, path: Path) -> None:
-    (found,) = database.execute("PRAGMA application_id").fetchone()
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if found != APPLICATION_ID and (tables or version):
-        raise StoreError(f"{path}: is an SQLite file, but not one of aiodhcp's")
-    if version > len(MIGRATIONS):
-        raise StoreError(
-            f"{path}: was written by a newer version of aiodhcp (schema {version}; this one knows {len(MIGRATIONS)})"
-        )
-    database.create_function("packed", len(Lease._fields), _packed, deterministic=True)
-    for number in range(version, len(MIGRATIONS)):
-        database.executescript(
-            f"BEGIN IMMEDIATE; {MIGRATIONS[number]} PRAGMA application_id = {APPLICATION_ID}; "
-            f"PRAGMA user_version = {number + 1}; COMMIT;"
-        )
-
-
-def _packed(*row: Any) -> bytes:
-    """A row of versions 1 to 5 as octets."""
-    return pack(Lease(*row)._replace(state=STATES[row[4]]))
-
-
 def _octets(database: sqlite3.Connection, path: Path) -> Iterator[bytes]:
     """The leases in the table, by address.
 
@@ -414,7 +336,7 @@ def _read(database: sqlite3.Connection, path: Path) -> list[Lease]:
         defaults = {name: "NULL" if value is None else str(value) for name, value in Lease._field_defaults.items()}
         columns = [name if name in present else defaults[name] for name in Lease._fields]
         rows = database.execute(f"SELECT {','.join(columns)} FROM lease ORDER BY address")
-        return [unpack(_packed(*row)) for row in rows]
+        return [unpack(packed(*row)) for row in rows]
     leases = {lease.address: lease for lease in PackedLeases(_octets(database, path), str(path))}
     leases.update((address, unpack(octets)) for address, octets in _journalled(database, path))
     return [leases[address] for address in sorted(leases)]
