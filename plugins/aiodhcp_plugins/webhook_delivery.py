@@ -67,11 +67,18 @@ class Delivery:
         secret: what the body is signed with; empty for no signature.
         timeout: seconds that a POST may take in all.
         ca_file: whom to trust, instead of those whom the system trusts.
+
+    Raises:
+        ConfigError: httpx is not installed.
     """
 
     def __init__(
         self, url: str, headers: Mapping[str, str], secret: bytes, timeout: float, ca_file: Path | None
     ) -> None:
+        try:
+            import httpx  # noqa: F401 - refused now, and not at the first POST
+        except ImportError as error:
+            raise ConfigError(f"needs httpx: pip install 'aiodhcp[webhook]' ({error})") from None
         self._url = url
         self._headers = dict(headers)
         self._secret = secret
@@ -83,12 +90,10 @@ class Delivery:
         """Be ready.
 
         Raises:
-            ConfigError: httpx is not installed, or the certificates can't be read.
+            ConfigError: the certificates can't be read.
         """
-        try:
-            import httpx
-        except ImportError:
-            raise ConfigError("the plugin webhook needs httpx: pip install 'aiodhcp[webhook]'") from None
+        import httpx
+
         try:
             trusted = ssl.create_default_context(cafile=self._ca_file)
         except (OSError, ssl.SSLError) as error:
