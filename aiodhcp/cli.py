@@ -418,6 +418,6 @@ def demo(once: Annotated[bool, typer.Option("--once", help="End by itself, inste
         print()
 
 
-for _command in (*COMMANDS, force_renew, capture, replay, new_plugin, cursors):
+for _command in (*COMMANDS, force_renew, cursors, capture, replay, new_plugin):
     app.command()(_command)
 app.add_typer(callout_app)
