@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -82,6 +82,11 @@ class AuditLog:
         self._ending: dict[int, Lease] = {}
         self._writing: asyncio.Task[None] | None = None
         self._seldom = Seldom(log)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the plugin prometheus shows of it."""
+        return {"lost": self.lost}
 
     # ── the hooks ────────────────────────────────────────────────────────────────────────────────────────────────
 

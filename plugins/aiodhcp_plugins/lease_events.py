@@ -8,7 +8,7 @@ import os
 import re
 import signal
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from pydantic import Field
@@ -52,6 +52,11 @@ class LeaseEvents:
         self._waiting: deque[tuple[Event, Lease]] = deque()
         self._running: asyncio.Task[None] | None = None
         self._losing = False
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the plugin prometheus shows of it."""
+        return {"ran": self.ran, "failed": self.failures.total(), "lost": self.lost}
 
     @hookimpl
     async def dhcp_control(self, code: ControlCode) -> None:

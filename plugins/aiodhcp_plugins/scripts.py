@@ -74,6 +74,11 @@ class Scripts:
         self._kea = Kea(self.runner.add)
         self._is_kea = settings.form == "kea"
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the plugin prometheus shows of it."""
+        return {"ran": self.runner.ran, "failed": self.runner.failures.total(), "lost": self.runner.lost}
+
     @hookimpl
     async def dhcp_control(self, server: DhcpServer, code: ControlCode) -> None:
         """Look for the script at START, which is refused without it; run what is left at STOP, for a moment."""

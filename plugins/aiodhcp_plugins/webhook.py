@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Final, TypeVar
 
@@ -93,6 +93,11 @@ class Webhook:
         self._failing = False
         self._tasks: list[asyncio.Task[None]] = []
         self._seldom = Seldom(log)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the plugin prometheus shows of it."""
+        return {"delivered": self.delivered, "refused": self.refused, "failed": self.failures.total()}
 
     # ── the hooks ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -15,7 +15,11 @@ from typing import NamedTuple
 
 import pytest
 from aiodhcp_plugins import scrapes
+from aiodhcp_plugins.audit_log import AuditLog
+from aiodhcp_plugins.lease_events import LeaseEvents
 from aiodhcp_plugins.prometheus import Prometheus
+from aiodhcp_plugins.scripts import Scripts
+from aiodhcp_plugins.webhook import Webhook
 from plugin_kit import broken, plugin
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -211,6 +215,28 @@ async def test_what_a_plugin_counts_by_itself(serve):
         found = await scrape(shown)
     assert found["aiodhcp_plugin_events_total event=let in plugin=guard"] == 3
     assert sum(key.startswith("aiodhcp_plugin_events_total") for key in found) == 100
+
+
+async def test_what_the_other_plugins_count(serve, transport, tmp_path):
+    shown = make()
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\nexit 3\n")
+    script.chmod(0o755)
+    others = [
+        AuditLog(AuditLog.Settings(directory=tmp_path / "audit")),
+        LeaseEvents(LeaseEvents.Settings(command=["true"])),
+        Scripts(Scripts.Settings(script=script, form="kea")),
+        Webhook(Webhook.Settings(url="http://127.0.0.1:9/", outbox=tmp_path / "outbox", stop_timeout=0)),
+    ]
+    async with serve(shown, *others):
+        await lease(transport, 1)
+        await until(lambda: all(sum(each.counts.values()) for each in others[1:]))
+        found = await scrape(shown)
+    assert found["aiodhcp_plugin_events_total event=lost plugin=audit-log"] == 0
+    assert found["aiodhcp_plugin_events_total event=ran plugin=lease-events"] == 1
+    assert found["aiodhcp_plugin_events_total event=failed plugin=scripts"] == 1
+    assert found["aiodhcp_plugin_events_total event=failed plugin=webhook"] >= 1
+    assert found["aiodhcp_plugin_events_total event=delivered plugin=webhook"] == 0
 
 
 async def test_how_late_the_event_loop_is(serve, monkeypatch):
