@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Container, Coroutine
 from typing import Any
+
+from aiodhcp.hooks import TOLD
 
 __all__ = ["Background"]
 
@@ -16,18 +18,29 @@ class Background:
     """Tasks that somebody else began, and that the server ends."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        # And the plugin that began each, None for another.
+        self._tasks: dict[asyncio.Task[Any], object] = {}
 
     def spawn(self, way: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Begin one."""
         task = asyncio.get_running_loop().create_task(way, name=name or None)
-        self._tasks.add(task)
+        self._tasks[task] = TOLD.get()
         task.add_done_callback(self._ended)
         return task
 
-    async def end(self, seconds: float) -> None:
-        """Cancel all but the one that asks, and wait for them; not for ever."""
-        tasks = self._tasks - {asyncio.current_task()}
+    async def end(self, seconds: float, owners: Container[int] | None = None) -> None:
+        """Cancel all but the one that asks, and wait for them; not for ever.
+
+        Args:
+            seconds: how long.
+            owners: only those that one of these plugins began, by ``id``.
+        """
+        here = asyncio.current_task()
+        tasks = [
+            task
+            for task, owner in self._tasks.items()
+            if task is not here and (owners is None or (owner is not None and id(owner) in owners))
+        ]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -36,6 +49,6 @@ class Background:
                 log.warning("the task %r does not end and is not waited for any longer", task.get_name())
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         if not task.cancelled() and task.exception() is not None:
             log.error("the task %r ended with an error", task.get_name(), exc_info=task.exception())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from types import TracebackType
 from typing import Protocol
 from weakref import WeakSet, WeakValueDictionary
@@ -93,6 +93,10 @@ class Events:
         self._listen = listen
         self._live: WeakSet[_Live] = WeakSet()
         self._following: WeakValueDictionary[str, _Following] = WeakValueDictionary()
+        # Those that will take the place of these, when the reload that is under way is through; and those that there
+        # were when it began: what they have handled is known to the end, whoever lets go of them.
+        self._next: WeakValueDictionary[str, _Following] = WeakValueDictionary()
+        self._held: list[_Following] | None = None
         self._is_open = False
         self._sequence = 0
         # What was committed last of the addresses whose leases have changed since: while somebody listens.
@@ -130,14 +134,21 @@ class Events:
 
     def _follow(self, cursor: str, from_start: bool) -> EventStream:
         source = _Following(self._event_store(), cursor, from_start, lambda: self._is_open)
-        previous = self._following.get(cursor)
+        if self._held is not None and cursor in self._following:
+            source.waits = True
+            self._put(self._next, cursor, source)
+        else:
+            self._put(self._following, cursor, source)
+            self._listen()
+        return EventStream(source)
+
+    def _put(self, streams: MutableMapping[str, _Following], cursor: str, source: _Following) -> None:
+        previous = streams.get(cursor)
         if previous is not None:
             # What it has handled need not come again.
             source.handled = previous.handled
             previous.fail(AiodhcpError(f"the cursor {cursor!r} is followed by another stream now"))
-        self._following[cursor] = source
-        self._listen()
-        return EventStream(source)
+        streams[cursor] = source
 
     def _event_store(self) -> EventStore:
         if not isinstance(self._store, EventStore):
@@ -152,8 +163,7 @@ class Events:
 
     async def drop(self, cursor: str) -> bool:
         """Forget a cursor. Whether there was one."""
-        following = self._following.pop(cursor, None)
-        if following is not None:
+        for following in [streams.pop(cursor) for streams in (self._following, self._next) if cursor in streams]:
             following.fail(AiodhcpError(f"the cursor {cursor!r} was dropped"))
         return await self._event_store().drop_cursor(cursor)
 
@@ -171,6 +181,26 @@ class Events:
         for following in list(self._following.values()):
             following.wake()
 
+    def hold(self) -> None:
+        """A reload begins: until it is through, no stream takes the place of another."""
+        self._held = list(self._following.values())
+
+    def let_go(self, *, accepted: bool) -> None:
+        """The reload is through.
+
+        Args:
+            accepted: whether streams take the place of those that were there before.
+        """
+        for cursor, source in list(self._next.items()):
+            if accepted:
+                self._put(self._following, cursor, source)
+                source.take_place()
+            else:
+                source.fail(AiodhcpError(f"the cursor {cursor!r} is followed by another stream still"))
+        self._next.clear()
+        self._held = None
+        self._listen()
+
     async def close(self) -> None:
         """The store will be closed: all streams end."""
         self._is_open = False
@@ -178,13 +208,14 @@ class Events:
         self._leases = None
         for live in list(self._live):
             await live.close()
-        for following in list(self._following.values()):
+        for following in [*self._following.values(), *self._next.values()]:
             try:
                 await following.close()
             except AiodhcpError as error:
                 log.warning("%s", error)
         self._live.clear()
         self._following.clear()
+        self._next.clear()
 
     def committed(self, leases: Sequence[Lease]) -> None:
         """These leases changed, and are on stable storage; of one address, the last counts."""
@@ -270,10 +301,12 @@ class _Following:
 
     Attributes:
         handled: the last event that is handled; -1 while it isn't known.
+        waits: whether another stream follows the cursor for now.
     """
 
     def __init__(self, store: EventStore, cursor: str, from_start: bool, is_open: Callable[[], bool]) -> None:
         self.handled = -1
+        self.waits = False
         self._store = store
         self._cursor = cursor
         self._from_start = from_start
@@ -293,6 +326,11 @@ class _Following:
         """There is something new."""
         self._more.set()
 
+    def take_place(self) -> None:
+        """No other stream follows the cursor any more."""
+        self.waits = False
+        self.wake()
+
     def fail(self, error: Exception) -> None:
         """It ends, by an error."""
         self._failure, self._ended = error, True
@@ -300,7 +338,7 @@ class _Following:
 
     async def begin(self) -> None:
         """Open the cursor, if the server runs."""
-        if self._begun or self._ended or not self._is_open():
+        if self._begun or self._ended or self.waits or not self._is_open():
             return
         handled, present = await self._store.open_cursor(self._cursor, from_start=self._from_start)
         if self._begun:
@@ -319,7 +357,7 @@ class _Following:
                 raise self._failure
             if self._ended:
                 return None
-            if not self._is_open():
+            if self.waits or not self._is_open():
                 self._more.clear()
                 await self._more.wait()
             elif not self._begun:

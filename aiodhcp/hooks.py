@@ -9,6 +9,7 @@ import inspect
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aiodhcp.constants import ControlCode, DropReason
@@ -25,10 +26,12 @@ from aiodhcp.wording import is_round
 if TYPE_CHECKING:
     from aiodhcp.server import DhcpServer
 
-__all__ = ["Hook", "Hooks", "Overdue", "Runtime"]
+__all__ = ["TOLD", "Hook", "Hooks", "Overdue", "Runtime"]
 
 log = logging.getLogger("aiodhcp.hooks")
 
+TOLD: Final[ContextVar[object]] = ContextVar("aiodhcp plugin that is told", default=None)
+"""The plugin that hears ``dhcp_control`` or ``config_loaded``, also in the tasks that it begins then; None for none."""
 NOTES_KEPT: Final = 1000
 KINDS_KEPT: Final = 256
 """Failures that are told apart: what a plugin returns may differ for every packet."""
@@ -375,11 +378,13 @@ class Hooks:
 
     async def _tell(self, implementation: Implementation, subject: Any) -> None:
         began = self.runtime.clock()
+        token = TOLD.set(next(each.plugin for each in self.plugins if each.name == implementation.plugin))
         try:
             result = implementation.call(subject)
             if inspect.isawaitable(result):
                 await result
         finally:
+            TOLD.reset(token)
             implementation.took(self.runtime.clock() - began)
 
     def delete_client(self, lease: Lease) -> Awaitable[None] | None:

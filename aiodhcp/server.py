@@ -115,7 +115,7 @@ class DhcpServer:
         self._leasequery = LeasequeryListener(lambda: self.engine, clock)
         self._events = Events(store, self._hear_commits)
         self._background = Background()
-        self._life = PluginLife(self, self._check_running, stop_timeout)
+        self._life = PluginLife(self, self._check_running, self._events, self._background, stop_timeout)
         self._clockwork = Clockwork(self._look_at_the_clock)
         self._renewals = Renewals(lambda: self.engine, self._network.tell, clock, lambda: self._state is State.RUNNING)
 
@@ -233,20 +233,20 @@ class DhcpServer:
                 prepared.close()
                 raise
             before = self.hooks
-            previous = self._traffic.succeed(Engine(config, hooks, predecessor=self.engine))
-            self.config, self.hooks = config, hooks
-            # The table is the same, but tells nobody any more.
-            self._events.attach(self.leases)
-            self.engine.serve(self.interfaces)
-            if hooks.implementations:
-                self._watchdog.start()
-            await self._listen(prepared)
-            log.info("reloaded: %d subnets, %d plugins", len(config.subnets), len(hooks.plugins))
-            hooks.reset()
             try:
+                previous = self._traffic.succeed(Engine(config, hooks, predecessor=self.engine))
+                self.config, self.hooks = config, hooks
+                # The table is the same, but tells nobody any more.
+                self._events.attach(self.leases)
+                self.engine.serve(self.interfaces)
+                if hooks.implementations:
+                    self._watchdog.start()
+                await self._listen(prepared)
+                log.info("reloaded: %d subnets, %d plugins", len(config.subnets), len(hooks.plugins))
+                hooks.reset()
                 await self._traffic.drain(previous, self._stop_timeout)
             finally:
-                await self._life.end(before, gone)
+                await self._life.succeed(before, gone)
 
     async def _listen(self, prepared: Prepared) -> None:
         """Take leasequeries by TCP as was prepared."""
@@ -382,7 +382,8 @@ class DhcpServer:
     def spawn(self, way: Coroutine[Any, Any, Any], name: str = "") -> asyncio.Task[Any]:
         """Run something beside the server, such as a plugin's consumer of events, until it ends or the server stops: it
         is cancelled then, after the last packet and before plugins hear STOP, and waited for, ``stop_timeout`` at most.
-        When it fails, the log says so.
+        What a plugin spawns at START, or when it hears of a configuration, ends likewise when a reload takes the plugin
+        away. When it fails, the log says so.
 
         Args:
             way: a coroutine.

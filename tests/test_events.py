@@ -29,6 +29,8 @@ from wire import (
 )
 
 from aiodhcp import (
+    AiodhcpError,
+    ConfigError,
     ControlCode,
     DhcpServer,
     EventsLost,
@@ -42,7 +44,6 @@ from aiodhcp import (
     Subnet,
     hookimpl,
 )
-from aiodhcp.errors import AiodhcpError
 from aiodhcp.requestors import Leasequery
 
 Serve = Callable[..., Any]
@@ -514,14 +515,125 @@ class Follower:
             self.ended.append("follower")
 
 
+async def begun(server: DhcpServer) -> None:
+    """A plugin's cursor has begun: it knows of what comes."""
+    await until(lambda: "follower" in server._events._following and server._events._following["follower"]._begun)
+
+
 async def test_a_plugin_follows_the_events(serve: Serve, transport: MemoryTransport, sqlite: SqliteStore) -> None:
     plugin = Follower()
     async with serve(plugin, store=sqlite) as server:
-        await until(lambda: "follower" in server._events._following and server._events._following["follower"]._begun)
+        await begun(server)
         await lease(transport, 1)
         await until(lambda: plugin.seen)
     assert plugin.seen == [1]
     assert plugin.ended == ["follower", "stop"]
+
+
+class Refusing:
+    """A plugin that refuses what it is told."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    @hookimpl
+    async def dhcp_control(self, code: ControlCode) -> None:
+        await turns()  # in which what others spawned begins
+        if code.name == self.code:
+            raise ValueError("not now")
+
+    @hookimpl
+    def config_loaded(self) -> None:
+        if self.code == "config":
+            raise ValueError("not this one")
+
+
+async def test_after_a_reload_the_new_plugin_follows_the_events(
+    serve: Serve, transport: MemoryTransport, sqlite: SqliteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = Follower(), Follower()
+    async with serve(first, store=sqlite) as server:
+        await begun(server)
+        await lease(transport, 1)
+        await until(lambda: first.seen)
+        await server.reload(plugins=[second])
+        assert first.ended == ["follower", "stop"]
+        await lease(transport, 2)
+        await until(lambda: second.seen)
+        # The very same object stays, with what it began.
+        await server.reload(config(), plugins=[second])
+        await lease(transport, 3)
+        await until(lambda: len(second.seen) == 2)
+        await server.reload(plugins=[])
+        assert second.ended == ["follower", "stop"]
+    assert (first.seen, second.seen) == ([1], [2, 3])
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("refuses", ["START", "config"])
+async def test_after_a_reload_that_is_refused_the_old_one_goes_on(
+    serve: Serve, transport: MemoryTransport, sqlite: SqliteStore, refuses: str
+) -> None:
+    old, new = Follower(), Follower()
+    async with serve(old, store=sqlite) as server:
+        await begun(server)
+        await lease(transport, 1)
+        await until(lambda: old.seen)
+        with pytest.raises(ConfigError, match="refused"):
+            await server.reload(plugins=[new, Refusing(refuses)])
+        assert sorted(new.ended) == ["follower", "stop"]
+        await lease(transport, 2)
+        await until(lambda: len(old.seen) == 2)
+        assert (old.ended, new.seen) == ([], [])
+
+
+async def test_what_a_plugin_spawns_before_it_refuses_the_start_ends(serve: Serve) -> None:
+    class Both(Refusing):
+        @hookimpl
+        async def dhcp_control(self, server: DhcpServer, code: ControlCode) -> None:
+            self.task = server.spawn(asyncio.sleep(3600))
+            await super().dhcp_control(code)
+
+    both = Both("START")
+    async with serve() as server:
+        embedder = server.spawn(asyncio.sleep(3600))
+        with pytest.raises(ConfigError, match="refused the start"):
+            await server.reload(plugins=[both])
+        assert both.task.cancelled()
+        assert not embedder.done()
+
+
+async def test_streams_that_begin_while_a_plugin_starts(
+    serve: Serve, transport: MemoryTransport, sqlite: SqliteStore
+) -> None:
+    """The first waits for the reload and is told that another one came; the other takes the place of the old one."""
+    streams: list[EventStream] = []
+
+    class Starting:
+        @hookimpl
+        def dhcp_control(self, server: DhcpServer, code: ControlCode) -> None:
+            if code is ControlCode.START:
+                streams.extend([server.events(cursor="c"), server.events(cursor="c")])
+
+    async with serve(store=sqlite) as server, server.events(cursor="c") as old:
+        await lease(transport, 1)
+        (first,) = await some(old, 1)
+        with pytest.raises(ConfigError, match="refused"):
+            await server.reload(plugins=[Starting(), Refusing("START")])
+        for stream, words in zip(
+            streams, ("is followed by another stream now", "by another stream still"), strict=True
+        ):
+            with pytest.raises(AiodhcpError, match=words):
+                await anext(stream)
+        streams.clear()
+        await lease(transport, 2)
+        (second,) = await some(old, 1)
+        await server.reload(plugins=[Starting()])
+        # What the old one was given last is not handled.
+        with pytest.raises(AiodhcpError, match="is followed by another stream now"):
+            await anext(old)
+        (again,) = await some(streams[1], 1)
+        assert (first.sequence, again) == (1, second)
 
 
 async def test_what_is_spawned_ends_with_the_server(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
