@@ -248,7 +248,7 @@ class Webhook:
         return room
 
     def _full(self) -> None:
-        self._fall_behind(f"the outbox is full, {self._outbox.waiting} events wait")
+        self._fall_behind(f"the outbox is full, it has room for {self.settings.most_events} events")
 
     # ── out of it ────────────────────────────────────────────────────────────────────────────────────────────────
 
