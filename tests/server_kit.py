@@ -173,7 +173,9 @@ async def serve(transport: MemoryTransport, store: Store, clock: Clock) -> Async
             yield server
         assert server.health.status == "stopped"
         assert server.health.in_flight == 0
-        assert asyncio.all_tasks() <= tasks
+        # asyncio itself closes, in a task, what is left of a generator: httpx has some where an answer is not read on.
+        left = asyncio.all_tasks() - tasks
+        assert not {each for each in left if type(each.get_coro()).__name__ != "async_generator_athrow"}
 
     yield make
     # Coroutines that were never awaited would complain now.
