@@ -126,12 +126,14 @@ class Commits:
         pending.add_done_callback(self._written)
 
     def _written(self, pending: asyncio.Future[Sequence[Lease]]) -> None:
-        error = None if pending.cancelled() else pending.exception()
+        cancelled = pending.cancelled()
+        error = asyncio.CancelledError("the store cancelled it") if cancelled else pending.exception()
         if pending is not self._pending:  # abandoned
             return
         self._pending = None
-        if pending.cancelled():
+        if cancelled and self.stopping:  # by who doesn't wait for it any longer: ``abandon`` comes next
             self._failures = 0
+            self._next[:0] = self._taken()
             return
         if error is not None:
             self._fail(error)

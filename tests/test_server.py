@@ -58,6 +58,7 @@ from aiodhcp import (
     Drop,
     DropReason,
     Exchange,
+    Health,
     Lease,
     LeaseState,
     MemoryStore,
@@ -309,6 +310,36 @@ async def test_an_error_without_words_is_named(serve: Any, transport: MemoryTran
         await until(lambda: server.health.status == "degraded")
         assert server.health.why == "leases can't be committed: ZeroDivisionError()"
         store.error = None
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_commit_that_the_store_cancels_is_one_that_fails(
+    serve: Any, transport: MemoryTransport, diary: Diary
+) -> None:
+    """As one does whose connection ends: no packet is forgotten, and health is what it was when it works again."""
+
+    class Cancelling(Store):
+        async def commit(self, changes: Sequence[Lease]) -> Sequence[Lease]:
+            if self.error is not None and self.commits:
+                self.error = None
+                raise asyncio.CancelledError
+            return await super().commit(changes)
+
+    store = Cancelling()
+    async with serve(diary, store=store) as server:
+        offer = await ask(transport, discover(1))
+        store.error = OSError("disk full")
+        transport.deliver(request(1, offer.yiaddr))
+        await until(lambda: store.leases)
+        assert diary.of("drop")[-2:] == [(1, "INTERNAL_ERROR"), (1, "PROCESSED")]
+        assert server.health == Health("ok", "", 0, 0)
+        assert server.commit_metrics.failures == 2
+        store.error = OSError("disk full")
+        transport.deliver(request(1, offer.yiaddr))
+        await until(lambda: server.commit_metrics.failures == 3)
+        assert server.health.why == "leases can't be committed: the store cancelled it"
+        assert server.health.in_flight == 0
+        assert (await ask(transport, request(1, offer.yiaddr))).kind == ACK
 
 
 @pytest.mark.usefixtures("quick")
