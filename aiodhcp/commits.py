@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -61,6 +62,8 @@ class Commits:
         # The commit that is under way, or the wait for another attempt.
         self._pending: asyncio.Future[Any] | None = None
         self._failures = 0
+        # The hook that begins a commit is not whose hook runs when that is done.
+        self._context = contextvars.copy_context()
 
     def __len__(self) -> int:
         """How many changes are not stored yet."""
@@ -123,7 +126,7 @@ class Commits:
             self._fail(error)
             return
         self._pending = pending
-        pending.add_done_callback(self._written)
+        pending.add_done_callback(self._written, context=self._context.copy())
 
     def _written(self, pending: asyncio.Future[Sequence[Lease]]) -> None:
         cancelled = pending.cancelled()
@@ -163,7 +166,7 @@ class Commits:
             # Before anybody hears of it: who asks for a commit then doesn't get one before its time.
             delay = RETRY_DELAYS[min(self._failures, len(RETRY_DELAYS)) - 1]
             self._pending = asyncio.create_task(asyncio.sleep(delay), name="aiodhcp commits")
-            self._pending.add_done_callback(self._waited)
+            self._pending.add_done_callback(self._waited, context=self._context.copy())
         self._failed(self._taken())
 
     def _waited(self, pending: asyncio.Future[None]) -> None:

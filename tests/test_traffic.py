@@ -409,3 +409,40 @@ async def test_a_reload_that_is_cancelled_while_it_drains_stops_the_old_plugins(
         assert heard == ["START", "STOP"]
         go.set()
         await until(lambda: server.health.in_flight == 0)
+
+
+async def test_a_commit_that_a_hook_began_is_not_the_hook_s_own_when_it_is_done(serve, transport, store):
+    """The next plugin's context stays its own, in the commit after that, too."""
+    contexts = []
+
+    class Deleting:
+        name = "deleting"
+
+        @hookimpl
+        def dhcp_new_pkt(self, exchange):
+            return self.delete() if exchange.client_id == b"delete" else None
+
+        async def delete(self):
+            await server.delete_lease(FIRST)
+
+    class Noting:
+        name = "noting"
+
+        @hookimpl
+        def dhcp_new_pkt(self, exchange):
+            exchange.context = "noted"
+
+        @hookimpl
+        def dhcp_pkt_send(self, exchange):
+            contexts.append(exchange.context)
+
+    async with serve(Deleting(), Noting()) as server:
+        await lease(transport, 1)
+        offer = await ask(transport, discover(2))
+        store.gate.clear()
+        transport.deliver(message(DISCOVER, 3, [(61, b"delete")]))
+        await until(lambda: store.under_way)
+        transport.deliver(request(2, offer.yiaddr))
+        store.gate.set()
+        assert {(await answer(transport)).client for _ in range(2)} == {2, 3}
+    assert contexts == ["noted"] * 5
