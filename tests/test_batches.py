@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+from array import array
 from collections.abc import Iterator
 
 import pytest
@@ -105,6 +106,17 @@ def test_no_more_are_sent_than_there_is_room_for(ends) -> None:
     with pytest.raises(OSError, match="Message too long"):
         bag.send(here.fileno(), [b"w" * 101, b"x"], targets)
     assert [there.recv(4096) for _ in range(4)] == [b"x", b"x", b"x", b"y" * 60]
+
+
+def test_what_is_sent_is_octets(ends) -> None:
+    """Of anything else the length may be another one, and the memory that the kernel reads would have been moved."""
+    here, there = ends
+    bag = Postbag(4, 1024, named=True)
+    targets = [(port_of(there), LOOPBACK)] * 2
+    with pytest.raises(ValueError, match="different structures"):
+        bag.send(here.fileno(), [array("H", range(400)), b"x"], targets)  # type: ignore[list-item]
+    assert bag.send(here.fileno(), [b"one", b"two"], targets) == 2
+    assert [there.recv(64), there.recv(64)] == [b"one", b"two"]
 
 
 def test_it_ends_before_the_first_that_fails(ends) -> None:

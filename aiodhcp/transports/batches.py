@@ -160,8 +160,10 @@ class Postbag:
         self._send = _system().sendmmsg
         self._named = named
         self._room = _Room(count, named)
-        self._data = bytearray(octets)
-        self._base = address_of(self._data)
+        data = bytearray(octets)
+        self._base = address_of(data)
+        # Through this it can't be resized, which would move it.
+        self._data = memoryview(data)
 
     def send(self, descriptor: int, data: Sequence[bytes], targets: Sequence[tuple[int, int]] = ()) -> int:
         """Send the first of some messages.
