@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -857,6 +858,43 @@ async def test_a_commit_that_hangs_does_not_hold_up_the_stop(
     assert "1 lease changes are lost: no time left" in caplog.text
     assert list(store.leases) == [number_of(FIRST)]
     assert store.leases[number_of(FIRST)].chaddr == hardware(3)
+
+
+async def test_a_packet_that_comes_when_a_commit_is_given_up_takes_nobodys_place(
+    serve: Any, transport: MemoryTransport, diary: Diary
+) -> None:
+    stopping = asyncio.Event()
+
+    class Leisurely(Store):
+        async def close(self) -> None:
+            await turns()
+
+    class Stubborn:
+        @hookimpl(deadline=60)
+        def dhcp_new_pkt(self, exchange: Exchange) -> Any:
+            return self.resist() if exchange.xid == 3 else None
+
+        async def resist(self) -> None:
+            while not stopping.is_set():
+                with suppress(asyncio.CancelledError):
+                    await stopping.wait()
+
+    store = Leisurely()
+    async with serve(Stubborn(), diary, store=store, stop_timeout=0.05) as server:
+        offers = [await ask(transport, discover(client)) for client in (1, 2)]
+        transport.deliver(discover(3))
+        store.gate.clear()
+        transport.deliver(request(1, offers[0].yiaddr))
+        await until(lambda: store.under_way)
+        transport.deliver(request(2, offers[1].yiaddr))
+        diary.entries.clear()
+        stop = asyncio.create_task(server.stop())
+        await until(lambda: not store.under_way)
+        transport.deliver(discover(4))
+        stopping.set()
+        await stop
+    assert (0, "PAUSED") in diary.of("drop")  # which nobody reads
+    assert {1, 2} <= {xid for xid, reason in diary.of("drop") if reason == "TIMEOUT"}
 
 
 async def test_a_store_that_resists_its_end(serve: Any, transport: MemoryTransport, diary: Diary) -> None:
