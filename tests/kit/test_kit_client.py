@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from ipaddress import IPv4Address
 
 import pytest
@@ -164,11 +163,10 @@ async def test_bootp(dhcp_server):
 
 
 def test_a_test_may_say_a_lot(sync_dhcp_client):
-    """A thousand exchanges take less than a second of work."""
-    began = time.process_time()
+    """How fast that is, benchmarks/kit.py says."""
     for _ in range(250):
-        sync_dhcp_client.dora()
-    assert time.process_time() - began < 0.5
+        assert sync_dhcp_client.dora()
+    assert sync_dhcp_client.dora().address == sync_dhcp_client.dora().address
 
 
 async def test_any_option(dhcp_server):
