@@ -63,5 +63,5 @@ def new_plugin(
         print(target / path)
     print("\nNext:")
     print(f"  cd {target}")
-    print("  pip install -e . --group test && pytest")
-    print(f'  put into the configuration of the server: plugins = ["{names.plugin}"]')
+    print("  pip install -e . pytest && pytest")
+    print(f'  put at the top of the server\'s configuration: plugins = ["{names.plugin}"]')

@@ -217,10 +217,10 @@ _README: Final = Template("""\
 
 A plugin for the DHCP server aiodhcp: what it does is in `src/$module/__init__.py`.
 
-Test it, with pip 25.1 or later:
+Test it:
 
 ```
-pip install -e . --group test && pytest
+pip install -e . pytest && pytest
 ```
 
 Install it where the server is:

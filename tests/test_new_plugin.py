@@ -129,7 +129,7 @@ def test_what_it_prints_is_what_to_do_next(tmp_path, monkeypatch):
     *files, _, _, into, test, switch_on = result.output.splitlines()
     assert sorted(files) == sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert (tmp_path / into.removeprefix("  cd ")).is_dir()
-    assert test == "  pip install -e . --group test && pytest"
+    assert test == "  pip install -e . pytest && pytest"
     assert 'plugins = ["guest-names"]' in switch_on
 
 
