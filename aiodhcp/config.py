@@ -405,7 +405,7 @@ class Settings(OptionTables, ParametersTable):
             model = cls
             settings = cls.model_validate(table, context=context(definitions))
         except ValidationError as error:
-            raise source.error(problems(error, model)) from None
+            raise source.error(problems(error, model, file=True)) from None
         settings._source = source
         return settings
 

@@ -102,19 +102,24 @@ def read_toml(path: str | os.PathLike[str]) -> tuple[Source, dict[str, Any]]:
         found = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
         words = str(error).replace(found[0], f" in column {found[2]}") if found else str(error)
+        if twice := re.match(r"Cannot mutate immutable namespace \('([\w-]+)'", words):
+            words = f"{twice[1]}: is given above, as a whole: keep either that or the table here"
         raise ConfigError(f"{file}:{line}: {words}") from None
     return Source(str(file), text, file.absolute().parent), table
 
 
-def problems(error: ValidationError, model: type[BaseModel], *, show_input: bool = True) -> list[Problem]:
+def problems(
+    error: ValidationError, model: type[BaseModel], *, show_input: bool = True, file: bool = False
+) -> list[Problem]:
     """What pydantic found to be wrong, in words for people.
 
     Args:
         error: what it raised.
         model: the one that refused, for the keys that it knows.
         show_input: whether the words quote what was found.
+        file: whether it is the model of a whole file, whose first keys stand before all tables.
     """
-    return [_problem(each, model, show_input) for each in error.errors(include_url=False)]
+    return [_problem(each, model, show_input, file) for each in error.errors(include_url=False)]
 
 
 def field_keys(model: type[BaseModel], name: str, field: FieldInfo) -> list[str]:
@@ -136,12 +141,14 @@ _PREFIX: Final = re.compile(r"((?:[\w-]+(?:\[\d+\])?\.)*(?:[\w-]+(?:\[\d+\])?)):
 _STEP: Final = re.compile(r"([\w-]+)|\[(\d+)\]")
 
 
-def _problem(error: ErrorDetails, model: type[BaseModel], show_input: bool) -> Problem:
+def _problem(error: ErrorDetails, model: type[BaseModel], show_input: bool, file: bool) -> Problem:
     where: Where = error["loc"]
     words = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
         return _value_problem(where, words, model)
     if error["type"] == "extra_forbidden":
+        if file and len(where) > 1 and where[-1] in _keys(model, ()):
+            return Problem(where, "there is no such key here: it stands at the top, before the first [table]")
         return Problem(where, f"there is no such key{did_you_mean(str(where[-1]), _keys(model, where[:-1]))}")
     if error["type"] == "missing":
         return Problem(where, "this key is needed")
@@ -150,6 +157,8 @@ def _problem(error: ErrorDetails, model: type[BaseModel], show_input: bool) -> P
     words = words[0].lower() + words[1:].replace("Input should be", "expected").replace("valid ", "")
     words = words.replace("input should be", "expected").replace("expected a integer", "expected an integer")
     given = error["input"]
+    if error["type"] == "list_type" and isinstance(given, dict) and _keys(model, where):
+        words += f" of tables: [[{'.'.join(step for step in where if isinstance(step, str))}]]"
     if show_input and not isinstance(given, dict | list):
         words += f", got {given!r}"
     return Problem(where, words)

@@ -233,6 +233,20 @@ SUBNET = HEAD + '[[subnet]]\nsubnet = "192.168.50.0/24"\n'
         ),
         (HEAD + "[[plugins]]\nuse = 'a'\nfailures = -1", "4: plugins[0].failures: expected greater than or equal to 0"),
         (HEAD + "[[plugins]]\nuse = 'a'\nsettings = 1", "4: plugins[0].settings: expected a table, got 1"),
+        (
+            SUBNET + "plugins = ['a']",
+            "4: subnet[0].plugins: there is no such key here: it stands at the top, before the first [table]",
+        ),
+        (
+            "plugins = ['a']\n" + SUBNET + "[[plugins]]\nuse = 'b'",
+            "5: plugins: is given above, as a whole: keep either that or the table here",
+        ),
+        (HEAD + "[plugins]\nuse = 'a'", "2: plugins: expected a list of tables: [[plugins]]"),
+        (
+            SUBNET + "[subnet.reservation]\naddress = 1",
+            "4: subnet[0].reservation: expected a list of tables: [[subnet.re",
+        ),
+        ("[interfaces]\na = 1", "1: interfaces: expected a list"),
         ("a = 1\nb = = 2", "2: Invalid value in column 5"),
         ("a = [1,\n", "2: "),
     ],
