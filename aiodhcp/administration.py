@@ -410,6 +410,8 @@ def explain(
     Nothing is sent, and no lease is changed. The plugins of the configuration are called, as for a real packet, but
     not started.
     """
+    if not mac:
+        fail("which client? Name it: --mac 02:00:00:00:00:01", 2)
     try:
         octets = hardware_octets(mac)
     except ValueError as error:

@@ -128,6 +128,9 @@ def _unmarked(plugin: object) -> str:
         function = inspect.getattr_static(plugin, name, None)
         if callable(function):
             return f": {name} is not marked with @hookimpl ({where(function)})"
+    for name, inner in vars(plugin).items() if inspect.ismodule(plugin) else ():
+        if inspect.isclass(inner) and any(hasattr(each, "aiodhcp_impl") for each in vars(inner).values()):
+            return f": its class {name} does, so add ':{name}' to its name"
     return ""
 
 

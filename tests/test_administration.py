@@ -261,7 +261,7 @@ def test_explain_with_options(file: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said", "status"),
     [
-        ((), "--mac: expected a hardware address like 02:00:00:00:00:01, got ''", 2),
+        ((), "which client? Name it: --mac 02:00:00:00:00:01", 2),
         (("--mac", "02:xx"), "--mac: expected a hardware address", 2),
         (("--mac", MAC, "--relay", "x"), "--relay: ", 2),
         (("--mac", MAC, "--address", "1.2.3"), "--address: ", 2),

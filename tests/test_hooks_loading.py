@@ -333,6 +333,19 @@ def test_a_plugin_that_implements_nothing_is_no_plugin_and_that_is_said(caplog):
     ]
 
 
+def test_a_module_whose_hooks_are_in_a_class(caplog):
+    class Inside:
+        @hookimpl
+        def dhcp_new_pkt(self):
+            """Marked, but not the module's own."""
+
+    module = types.ModuleType("outside")
+    vars(module).update(Settings=dict, Inside=Inside)
+    Hooks([module])
+    (said,) = caplog.messages
+    assert said == "plugin outside implements no hook: its class Inside does, so add ':Inside' to its name"
+
+
 def test_a_method_without_self():
     class Selfless:
         @hookimpl

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import importlib.util
 import json
 import logging
 import random
@@ -85,6 +86,9 @@ class Delivery:
         self._timeout = timeout
         self._ca_file = ca_file
         self._client: httpx.AsyncClient | None = None
+        # It is imported at the start, in a thread: a reload makes plugins while packets come.
+        if importlib.util.find_spec("httpx") is None:
+            raise ConfigError("needs httpx: pip install 'aiodhcp[webhook]'")
 
     def open(self) -> None:
         """Be ready.

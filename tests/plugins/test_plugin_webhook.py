@@ -398,7 +398,7 @@ async def test_an_outbox_that_can_not_be_opened_refuses_the_start(make, tmp_path
         await make(ca_file=tmp_path / "ca.pem").dhcp_control(server, ControlCode.START)
 
 
-async def test_without_httpx_it_says_how_to_get_it(make, monkeypatch):
+async def test_without_httpx_it_says_how_to_get_it_before_it_starts(make, monkeypatch):
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(ConfigError, match=r"pip install 'aiodhcp\[webhook\]'"):
         make()
