@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import PathFinder, SourceFileLoader
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -55,7 +55,7 @@ class AvailablePlugin:
         use: by which name.
         kind: what has it.
         where: the distribution and its version, or the path of the file.
-        summary: the first line of the file's docstring, or nothing.
+        summary: the first line of its docstring, or nothing.
     """
 
     use: str
@@ -73,19 +73,45 @@ def available_plugins(directory: Path | None = None) -> list[AvailablePlugin]:
         directory: that of the configuration file; None for none.
     """
     found = [
-        AvailablePlugin(entry.name, "entry point", _distribution(entry), "")
+        AvailablePlugin(entry.name, "entry point", _distribution(entry), _summary(_source(entry.module), entry.attr))
         for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
     ]
     for path in sorted(directory.glob("*.py")) if directory is not None else ():
-        try:
-            with warnings.catch_warnings(action="ignore"):
-                module = ast.parse(path.read_bytes())
-        except (OSError, SyntaxError, ValueError):
-            continue
-        if _has_hooks(module):
-            summary = (ast.get_docstring(module) or "").strip().partition("\n")[0]
-            found.append(AvailablePlugin(path.name, "file", str(path), summary))
+        module = _parsed(path)
+        if module is not None and _has_hooks(module):
+            found.append(AvailablePlugin(path.name, "file", str(path), _summary(module)))
     return found
+
+
+def _parsed(path: Path) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _source(name: str) -> ast.Module | None:
+    """A module's source. ``importlib.util.find_spec`` would import the packages around it."""
+    path: list[str] | None = None
+    origin = None
+    for dotted in itertools.accumulate(name.split("."), "{}.{}".format):
+        spec = PathFinder.find_spec(dotted, path)
+        if spec is None:
+            return None
+        path, origin = spec.submodule_search_locations, spec.origin
+    return _parsed(Path(origin)) if origin else None
+
+
+def _summary(module: ast.Module | None, attribute: str = "") -> str:
+    """The first line of the docstring of a class or function in a module, or else of the module's own."""
+    if module is None:
+        return ""
+    named = [
+        each for each in module.body if isinstance(each, ast.ClassDef | ast.FunctionDef) and each.name == attribute
+    ]
+    said = next(filter(None, map(ast.get_docstring, [*named, module])), "")
+    return said.strip().partition("\n")[0]
 
 
 def _has_hooks(module: ast.Module) -> bool:

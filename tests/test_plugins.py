@@ -63,6 +63,8 @@ class MacFilter:
 
 
 class Plain:
+    """Has no settings."""
+
     @hookimpl
     def dhcp_new_pkt(self, packet): ...
 
@@ -652,7 +654,7 @@ def test_what_is_not_from_a_file_has_no_lines(
 
 
 def test_what_a_configuration_could_name(install: Callable[..., None], tmp_path: Path) -> None:
-    install("dhcp-filters", "whole = dhcp_filters", "mac-filter = dhcp_filters:MacFilter")
+    install("dhcp-filters", "whole = dhcp_filters", "plain = dhcp_filters:Plain", "gone = dhcp_filters.gone:Gone")
     (tmp_path / "filters.py").write_text(FILTER)
     (tmp_path / "attribute.py").write_text("import aiodhcp\n\n@aiodhcp.hookimpl\ndef dhcp_new_pkt(): 1 / 0\n\n1 / 0\n")
     (tmp_path / "policies.py").write_text('"""One line"""\nfrom aiodhcp.policies import hookimpl as mark\n')
@@ -662,12 +664,13 @@ def test_what_a_configuration_could_name(install: Callable[..., None], tmp_path:
     (tmp_path / "folder.py").mkdir()
     found = [(each.use, each.kind, each.where, each.summary) for each in available_plugins(tmp_path)]
     assert found == [
-        ("mac-filter", "entry point", "dhcp-filters 1.2", ""),
-        ("whole", "entry point", "dhcp-filters 1.2", ""),
+        ("gone", "entry point", "dhcp-filters 1.2", ""),
+        ("plain", "entry point", "dhcp-filters 1.2", "Has no settings."),
+        ("whole", "entry point", "dhcp-filters 1.2", "Filters clients."),
         ("attribute.py", "file", str(tmp_path / "attribute.py"), ""),
         ("escape.py", "file", str(tmp_path / "escape.py"), ""),
         ("filters.py", "file", str(tmp_path / "filters.py"), "Filters clients."),
         ("policies.py", "file", str(tmp_path / "policies.py"), "One line"),
     ]
     assert not {"dhcp_filters", "filters", "attribute"} & set(sys.modules)
-    assert [each.use for each in available_plugins()] == ["mac-filter", "whole"]
+    assert [each.use for each in available_plugins()] == ["gone", "plain", "whole"]
