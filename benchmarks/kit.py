@@ -1,4 +1,4 @@
-"""Measure aiodhcp.testing: how many exchanges a second a test can have, `python benchmarks/kit.py`. No root, no network.
+"""Measure aiodhcp.testing: how many exchanges a second a test can have. `python benchmarks/kit.py`, without root.
 
 An exchange is a message and its reply: a lease by DISCOVER and REQUEST is two.
 """
