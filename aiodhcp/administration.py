@@ -280,7 +280,7 @@ def hooks(config: ConfigArgument = None, control: ControlOption = None, as_json:
 
 def _console() -> Console:
     """As wide as the terminal; as wide as it takes where there is none."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(width=200, highlight=False)
+    return Console(highlight=False) if sys.stdout.isatty() else Console(width=1000, highlight=False)
 
 
 def _table(title: str, *columns: str) -> Table:

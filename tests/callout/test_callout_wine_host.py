@@ -494,8 +494,10 @@ def test_what_a_callout_did_to_a_packet_is_returned(tell, hook, words, state, si
     for _ in range(2):
         (found, _, _, length, *_), octets = running.call(hook, DISCOVER)
         assert (found, length, octets) == (state, size, packet)
-    # The buffer is a fresh one every time.
-    assert all("rest=0" in line for line in running.end()[1][1:])
+    # The buffer is a fresh one every time. Wine may have something to say between the lines.
+    told = [line for line in running.end()[1] if "rest=" in line]
+    assert len(told) == 2
+    assert all("rest=0" in line for line in told)
 
 
 @needs_wine
