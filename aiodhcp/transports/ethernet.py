@@ -13,7 +13,7 @@ import errno
 import logging
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import count
 from struct import Struct
@@ -223,6 +223,27 @@ class _Batches:
         self.inbox = Inbox(BATCH, RECEIVE_SIZE, _CONTROL_SIZE)
         self.datagrams = Postbag(BATCH, _OCTETS_SENT, named=True)
         self.frames = Postbag(BATCH, _OCTETS_SENT, named=False)
+
+
+def _send_all(outbox: Outbox, count: int, together: Callable[[int], int], alone: Callable[[int], None]) -> None:
+    """Send so many messages in their order, by as few system calls as it takes.
+
+    Args:
+        outbox: by which they leave; while it is full, each goes there ``alone``.
+        count: of the messages.
+        together: sends as many as it can from the one with this number on, and says how many these were.
+        alone: sends the one with this number, and deals with what fails.
+    """
+    at = 0
+    while at < count:
+        if at + 1 < count and not outbox:
+            try:
+                at += together(at)
+                continue
+            except OSError:  # of the first of them, which is told again below
+                pass
+        alone(at)
+        at += 1
 
 
 class _Port:
@@ -453,17 +474,15 @@ class _Port:
         assert udp is not None
         assert batches is not None
         data, targets = zip(*datagrams, strict=True)
-        at = 0
-        while at < len(data):
-            if at + 1 < len(data) and not udp:
-                try:
-                    at += batches.datagrams.send(udp.sock.fileno(), data[at:], targets[at:])
-                    continue
-                except OSError:  # of the first of them, which is told again below
-                    pass
+
+        def together(at: int) -> int:
+            return batches.datagrams.send(udp.sock.fileno(), data[at:], targets[at:])
+
+        def alone(at: int) -> None:
             port, address = targets[at]
             udp.send(NONE, udp.sock.sendto, data[at], (dotted(address), port))
-            at += 1
+
+        _send_all(udp, len(data), together, alone)
 
     def _send_frames(
         self, frames: list[tuple[bytes, bytes, int, int, int]], datagrams: list[tuple[bytes, tuple[int, int]]]
@@ -478,18 +497,16 @@ class _Port:
             number = next(self._identification) & 0xFFFF
             source = source or self._primary
             built.append(build_frame(data, to, own, source, destination, self._source_port, port, number))
-        at = 0
-        while at < len(built):
-            if at + 1 < len(built) and not packet:
-                try:
-                    at += batches.frames.send(packet.sock.fileno(), built[at:])
-                    continue
-                except OSError:  # of the first of them, which is told again below
-                    pass
+
+        def together(at: int) -> int:
+            return batches.frames.send(packet.sock.fileno(), built[at:])
+
+        def alone(at: int) -> None:
             if not packet.send(_TOO_LONG, packet.sock.send, built[at]):
                 data, _, source, _, port = frames[at]
                 self._put(datagrams, data, BROADCAST_ADDRESS, port, source)
-            at += 1
+
+        _send_all(packet, len(built), together, alone)
 
     def _way(self, destination: int, routes: Routes) -> int:
         """The number of the interface towards ``destination`` if it is another one; 0 for this one.
