@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import re
-import signal
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
@@ -14,6 +13,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from aiodhcp import NEVER, ControlCode, Lease, LeaseState, hookimpl
+from aiodhcp_plugins.processes import outcome
 from aiodhcp_plugins.tables import Table
 
 __all__ = ["LeaseEvents"]
@@ -133,26 +133,7 @@ class LeaseEvents:
         except (OSError, ValueError) as error:
             log.debug("%s can't be started: %s", self.settings.command[0], error)
             return "start"
-        try:
-            async with asyncio.timeout(self.settings.timeout):
-                status = await process.wait()
-        except TimeoutError:
-            return "timeout"
-        finally:
-            if process.returncode is None:
-                _kill(process.pid)
-                await process.wait()
-        if status < 0:
-            return f"signal {-status}"
-        return f"exit {status}" if status else ""
-
-
-def _kill(group: int) -> None:
-    """Kill a command and what it started."""
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+        return await outcome(process, self.settings.timeout)
 
 
 def _environment(event: Event, lease: Lease) -> dict[str, str]:

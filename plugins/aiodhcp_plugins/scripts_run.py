@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from aiodhcp_plugins.processes import outcome
 from aiodhcp_plugins.seldom import Seldom
 
 __all__ = ["Environment", "Run", "Runner"]
@@ -135,18 +134,7 @@ class Runner:
             cwd="/",
             start_new_session=True,
         )
-        try:
-            async with asyncio.timeout(self._timeout):
-                status = await process.wait()
-        except TimeoutError:
-            return "timeout"
-        finally:
-            if process.returncode is None:
-                _kill(process.pid)
-                await process.wait()
-        if status < 0:
-            return f"signal {-status}"
-        return f"exit {status}" if status else ""
+        return await outcome(process, self._timeout)
 
     def _log(self, run: Run, output: BinaryIO) -> None:
         output.seek(0)
@@ -160,11 +148,3 @@ def _without_nuls(environment: Mapping[str, str | bytes]) -> dict[bytes, bytes]:
     found = {name.encode(): value.encode() if isinstance(value, str) else value for name, value in environment.items()}
     cut = {name: value.partition(b"\0")[0] for name, value in found.items()}
     return {name: value for name, value in cut.items() if value or not found[name]}
-
-
-def _kill(group: int) -> None:
-    """Kill a script and what it started."""
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
