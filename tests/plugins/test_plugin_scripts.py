@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from contextlib import asynccontextmanager
 
 import pytest
 from aiodhcp_plugins.scripts import Scripts
 from aiodhcp_plugins.scripts_dnsmasq import label, user_classes
 from client import Client, Clock, make_engine, number
 from pydantic import ValidationError
-from wire import ask, config, decline, lease, release, renew, until
+from serving import serve  # noqa: F401 - a fixture
+from wire import ask, decline, lease, release, renew, until
 
-from aiodhcp import ConfigError, DhcpServer, Lease, LeaseState, MemoryStore, MemoryTransport
+from aiodhcp import ConfigError, Lease, LeaseState, MemoryStore
 
 FAR = 1_800_000_000
 LEASE = Lease(number("192.0.2.10"), b"\1\2\0\0\0\0\1", 1, b"\2\0\0\0\0\1", LeaseState.ACTIVE, 1000, FAR, "pc-1.lan")
@@ -39,19 +39,6 @@ def make(tmp_path, notebook):
         return Scripts(Scripts.Settings(**{"script": script, "form": "dnsmasq", "stop_timeout": 5.0, **settings}))
 
     return scripts
-
-
-@pytest.fixture
-def serve(clock):
-    @asynccontextmanager
-    async def running(plugin, store=None):
-        transport = MemoryTransport()
-        settings = {"store": store or MemoryStore(), "transport": transport, "plugins": [plugin], "clock": clock}
-        async with DhcpServer(config(), **settings) as server:
-            yield server, transport
-        assert not any(each.errors or each.timeouts for each in server.hooks.metrics)
-
-    return running
 
 
 def lines(notebook) -> list[str]:

@@ -8,7 +8,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -18,6 +18,7 @@ from aiodhcp_plugins.webhook_outbox import changes
 from client import Clock
 from endpoint import listening
 from pydantic import ValidationError
+from serving import serve  # noqa: F401 - a fixture
 from wire import config, decline, lease, number_of, release, renew, until
 
 from aiodhcp import ConfigError, ControlCode, DhcpServer, Lease, LeaseState, MemoryStore, MemoryTransport
@@ -56,21 +57,6 @@ def make(tmp_path, endpoint):
         return Webhook(Webhook.Settings(**{"outbox": tmp_path / "webhook.sqlite", **quick, **settings}))
 
     return webhook
-
-
-@pytest.fixture
-def serve(clock):
-    """``async with serve(plugin, store) as (server, transport)``."""
-
-    @asynccontextmanager
-    async def running(plugin, store=None):
-        transport = MemoryTransport()
-        settings = {"store": store or MemoryStore(), "transport": transport, "plugins": [plugin], "clock": clock}
-        async with DhcpServer(config(), **settings) as server:
-            yield server, transport
-        assert not any(each.errors or each.timeouts for each in server.hooks.metrics)
-
-    return running
 
 
 # ── what is told ─────────────────────────────────────────────────────────────────────────────────────────────────────
