@@ -106,22 +106,22 @@ class FreeAddresses:
     when it is free again.
     """
 
+    __slots__ = ("_last", "_left", "_next", "_returned")
+
     def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
-        self._ranges = list(ranges)
-        self._range = 0
-        self._next = self._ranges[0][0] if self._ranges else 0
+        # The next address and the last one of its range, and the ranges behind that, the next one last.
+        self._next, self._last = 0, -1
+        self._left = list(reversed(ranges))
         self._returned: OrderedDict[int, None] = OrderedDict()
 
     def skip(self, used: Container[int]) -> None:
         """Begin at the first address that is not ``used``."""
-        for at in range(self._range, len(self._ranges)):
-            first, last = self._ranges[at]
-            unused = next(filterfalse(used.__contains__, range(max(first, self._next), last + 1)), None)
+        while self._begins():
+            unused = next(filterfalse(used.__contains__, range(self._next, self._last + 1)), None)
             if unused is not None:
-                self._range, self._next = at, unused
+                self._next = unused
                 return
-            self._next = 0
-        self._range = len(self._ranges)
+            self._next = self._last + 1
 
     def give_back(self, address: int) -> None:
         """The address is free again."""
@@ -136,18 +136,19 @@ class FreeAddresses:
             free: whether an address that was given back still is free.
             client: for whom, which makes no difference here.
         """
-        while self._range < len(self._ranges):
-            last = self._ranges[self._range][1]
-            while self._next <= last:
-                address = self._next
-                self._next += 1
-                if never_used(address):
-                    return address
-            self._range += 1
-            if self._range < len(self._ranges):
-                self._next = self._ranges[self._range][0]
+        while self._next <= self._last or self._begins():
+            address = self._next
+            self._next = address + 1
+            if never_used(address):
+                return address
         while self._returned:
             address, _ = self._returned.popitem(last=False)
             if free(address):
                 return address
         return None
+
+    def _begins(self) -> bool:
+        """Whether there is an address that comes next, maybe of another range."""
+        while self._next > self._last and self._left:
+            self._next, self._last = self._left.pop()
+        return self._next <= self._last

@@ -186,6 +186,8 @@ class Reservations:
             has, the first in the order says when it is tried; one with more of them before one with fewer.
     """
 
+    __slots__ = ("_identify", "_others", "_table")
+
     def __init__(self, reservations: Iterable[Reservation], order: Sequence[str] = IDENTIFIERS) -> None:
         tables: dict[tuple[str, ...], dict[Key, Reservation]] = {}
         ranks: dict[tuple[str, ...], Any] = {}
@@ -202,15 +204,20 @@ class Reservations:
                 )
             octets = tuple(octets for _, octets in each.identity)
             tables.setdefault(names, {})[octets if len(octets) > 1 else octets[0]] = each
-        self._lookups = [(identify[names], tables[names].get) for names in sorted(tables, key=ranks.__getitem__)]
+        lookups = [(identify[names], tables[names]) for names in sorted(tables, key=ranks.__getitem__)]
+        # Nearly always there is no other: the first is kept by itself.
+        self._identify, self._table = lookups[0] if lookups else (_key([]), {})
+        self._others = tuple(lookups[1:])
 
     def find(self, subject: Subject) -> Reservation | None:
         """What is set aside for the client that a packet is from."""
-        for identify, look_up in self._lookups:
-            found = look_up(identify(subject))
-            if found is not None:
-                return found
-        return None
+        found = self._table.get(self._identify(subject))
+        if found is None:
+            for identify, table in self._others:
+                found = table.get(identify(subject))
+                if found is not None:
+                    break
+        return found
 
 
 def _key(identify: Sequence[Callable[[Subject], bytes | None]]) -> Callable[[Subject], Key]:

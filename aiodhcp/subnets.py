@@ -123,7 +123,7 @@ class Pool:
         return sum(last - first + 1 for first, last in self.ranges)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Subnet:
     """A network and what is given out in it.
 
@@ -143,6 +143,8 @@ class Subnet:
         virtual_network: the virtual network that it is in: a name, or a VPN-ID like "00:00:0c:00:00:00:2a"; empty for
             the global one (RFC 6607).
         virtual: the same as the octets that messages have.
+        first, last: the addresses that it begins and ends with.
+        by_address: reservations by address.
 
     Raises:
         ValueError: something lies outside of the network, overlaps, or is reserved twice.
@@ -161,8 +163,17 @@ class Subnet:
     shared_network: str = ""
     virtual_network: str = ""
     virtual: bytes = field(init=False, default=GLOBAL)
+    # What is looked at for every packet lies together, and is no object of its own: with ten thousand subnets, getting
+    # all that from memory is what takes the time.
     first: int = field(init=False, default=0)
     last: int = field(init=False, default=0)
+    by_address: Mapping[int, Reservation] = field(init=False, default_factory=dict)
+    # The range of the pools, where there is only one, and its pool; else all of them in order, and where they begin.
+    _low: int = field(init=False, default=0)
+    _high: int = field(init=False, default=0)
+    _sole: Pool | None = field(init=False, default=None)
+    _ranges: Sequence[tuple[int, Pool]] = field(init=False, default=())
+    _range_firsts: Sequence[int] = field(init=False, default=())
 
     if TYPE_CHECKING:  # what it takes, which is more than what it keeps
 
@@ -203,6 +214,14 @@ class Subnet:
             raise ValueError(f"virtual_network: {error}") from None
         self._check_pools()
         self._check_reservations()
+        _set(self, "by_address", {each.address: each for each in self.reservations if each.address is not None})
+        ranges = sorted(((*each, pool) for pool in self.pools for each in pool.ranges), key=itemgetter(0))
+        if len(ranges) == 1:
+            for name, value in zip(("_low", "_high", "_sole"), ranges[0], strict=True):
+                _set(self, name, value)
+        else:
+            _set(self, "_ranges", [(last, pool) for _, last, pool in ranges])
+            _set(self, "_range_firsts", [first for first, _, _ in ranges])
 
     def _check_pools(self) -> None:
         seen: list[tuple[int, int]] = []
@@ -230,32 +249,16 @@ class Subnet:
     def __str__(self) -> str:
         return str(self.network)
 
-    @cached_property
-    def by_address(self) -> Mapping[int, Reservation]:
-        """Reservations by address."""
-        return {each.address: each for each in self.reservations if each.address is not None}
-
     def pool(self, address: int) -> Pool | None:
         """The pool that gives out ``address``."""
+        if self._sole is not None:
+            return self._sole if self._low <= address <= self._high else None
         at = bisect_right(self._range_firsts, address) - 1
         if at >= 0:
             last, pool = self._ranges[at]
             if address <= last:
                 return pool
         return None
-
-    @cached_property
-    def _ranges(self) -> Sequence[tuple[int, Pool]]:
-        """The last address of each range and its pool, in order."""
-        return [(last, pool) for _, last, pool in self._in_order()]
-
-    @cached_property
-    def _range_firsts(self) -> list[int]:
-        return [first for first, _, _ in self._in_order()]
-
-    def _in_order(self) -> list[tuple[int, int, Pool]]:
-        ranges = [(first, last, pool) for pool in self.pools for first, last in pool.ranges]
-        return sorted(ranges, key=itemgetter(0))
 
 
 def _check_reserved(reservations: Sequence[Reservation], key: str, where: str) -> None:
