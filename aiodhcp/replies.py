@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import struct
+from collections.abc import Hashable
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from aiodhcp.constants import (
     BOOTP_MINIMUM_LENGTH,
@@ -88,6 +89,40 @@ class Plan(NamedTuple):
     left_out: tuple[int, ...] = ()
 
 
+Where = Subnet | Pool | tuple[Subnet, Pool | None, Reservation]
+"""A pool is of one subnet, which need not be said."""
+Thing = TypeVar("Thing")
+_NOTHING: Final[dict[Where, Any]] = {}
+
+
+class Kept(Generic[Thing]):
+    """What is the same for many clients: first by what is the same everywhere, because there are few such keys and they
+    stay in the processor's caches, then by where the clients are, of which there may be ten thousands.
+
+    Args:
+        most: so many things, then it begins anew.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._things: dict[Hashable, dict[Where, Thing]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def of(self, key: Hashable) -> dict[Where, Thing]:
+        """The things of a key, by place; to be looked at only."""
+        return self._things.get(key, _NOTHING)
+
+    def keep(self, key: Hashable, where: Where, thing: Thing) -> None:
+        if self._count >= self._most:
+            self._things.clear()
+            self._count = 0
+        self._things.setdefault(key, {})[where] = thing
+        self._count += 1
+
+
 class Replies:
     """Makes the replies of one configuration."""
 
@@ -97,9 +132,9 @@ class Replies:
         self._always = frozenset(code for each in config.levels() for code in each.always_send)
         self._narrowed: dict[tuple[frozenset[str], bytes | None], frozenset[str]] = {}
         self._by_classes: dict[frozenset[str], Parameters] = {}
-        self._parameters: dict[tuple[object, ...], Parameters] = {}
-        self._plans: dict[tuple[object, ...], Plan] = {}
-        self._most = PLANS_KEPT + PLANS_OF_SUBNET * len(config.subnets)
+        most = PLANS_KEPT + PLANS_OF_SUBNET * len(config.subnets)
+        self._parameters: Kept[Parameters] = Kept(most)
+        self._plans: Kept[Plan] = Kept(most)
         self._unknown: set[str] = set()
         self._cut: set[tuple[int, ...]] = set()
 
@@ -122,16 +157,14 @@ class Replies:
             reservation = None
         if classes:
             classes = self._relevant(classes, asked)
-        key = (subnet, pool, reservation, classes)
-        found = self._parameters.get(key)
+        where = pool or subnet if reservation is None else (subnet, pool, reservation)
+        found = self._parameters.of(classes).get(where)
         if found is None:
             found = self._of_classes(classes)
             for level in (subnet, pool, reservation):
                 if level is not None:
                     found = found.under(level.parameters)
-            if len(self._parameters) >= self._most:
-                self._parameters.clear()
-            self._parameters[key] = found
+            self._parameters.keep(classes, where, found)
         return found
 
     def _of_classes(self, classes: frozenset[str]) -> Parameters:
@@ -209,20 +242,23 @@ class Replies:
             if reservation is not None and reservation.parameters is NOTHING_SAID:
                 # As of most: the client is told what all others are told.
                 reservation = None
+            subnet, pool = exchange.subnet, exchange.pool
+            assert subnet is not None
+            where = pool or subnet if reservation is None else (subnet, pool, reservation)
             key = (
                 kind,
                 exchange.message_type,
-                exchange.subnet,
-                exchange.pool,
-                reservation,
                 self._relevant(classes, asked) if classes else classes,
                 exchange.lease_time,
                 exchange.server_id,
                 bool(fqdn) if asked is None else asked,
                 largest - len(echo),
             )
-            found = self._plans.get(key)
-            plan = self._plan(key, exchange, room - len(echo)) if found is None else found
+            found = self._plans.of(key).get(where)
+            if found is None:
+                found = self._plan(exchange, room - len(echo))
+                self._plans.keep(key, where, found)
+            plan = found
         if plan.left_out:
             exchange.left_out = plan.left_out
         flags = exchange.flags
@@ -281,7 +317,7 @@ class Replies:
         source = exchange.server_id if exchange.server_id in exchange.datagram.interface.addresses else 0
         return _new(Answer, (data, exchange.datagram, destination, port, hardware, source))
 
-    def _plan(self, key: tuple[object, ...], exchange: Exchange, room: int) -> Plan:
+    def _plan(self, exchange: Exchange, room: int) -> Plan:
         assert exchange.subnet is not None
         asked = exchange.received.get(PARAMETER_REQUEST_LIST)
         parameters = self.parameters(exchange.subnet, exchange.pool, exchange.reservation, exchange.class_names, asked)
@@ -299,11 +335,7 @@ class Replies:
             left_out = [*left_out, *sorted(too_long)]
         if left_out:
             self._warn(exchange, left_out)
-        plan = Plan(parameters.next_server or 0, _names(sname, file, in_sname, in_file), field[:-1], tuple(left_out))
-        if len(self._plans) >= self._most:
-            self._plans.clear()
-        self._plans[key] = plan
-        return plan
+        return Plan(parameters.next_server or 0, _names(sname, file, in_sname, in_file), field[:-1], tuple(left_out))
 
     def _warn(self, exchange: Exchange, left_out: list[int]) -> None:
         if tuple(left_out) not in self._cut and len(self._cut) < PLANS_KEPT:
@@ -413,6 +445,8 @@ def _nak(exchange: Exchange, room: int) -> bytes:
     return fixed + option_bytes(MESSAGE, words)
 
 
+# Nearly all plans have the same: so it is one object, and at hand.
+@lru_cache(maxsize=256)
 def _names(sname: str, file: str, in_sname: bytes = b"", in_file: bytes = b"") -> bytes:
     return (sname.encode() or in_sname).ljust(64, b"\0") + (file.encode() or in_file).ljust(128, b"\0") + MAGIC_COOKIE
 
