@@ -6,7 +6,7 @@ Offers are promises, kept in memory only (RFC 2131 §3.1, step 2). Knows no pack
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Final, NamedTuple
 
 from aiodhcp.freemap import AddressChoice, FreeMap, drawn, hashed, lowest
@@ -44,9 +44,8 @@ class Addresses:
     def __init__(self, config: Config, leases: Iterable[Lease] = ()) -> None:
         self.leases = LeaseTable()
         self.leases.load(leases)
-        self._own: frozenset[int] = frozenset()
-        # What no client gets just because it is free, in whatever subnet; None until somebody asks.
-        self._withheld: frozenset[int] | None = None
+        self.own: Set[int] = frozenset()
+        """The server's own addresses, which no client gets."""
         self.index: LeaseIndex | None = None
         """Leases by what requestors may ask for; None where nobody may."""
         self.seed = b""
@@ -65,7 +64,6 @@ class Addresses:
         """Go by a configuration from now on. What was decided by the one before is as it was, and may be ended."""
         self.config = config
         self._shared = config.by_address
-        self._withheld = None
         self._usage = self.leases.changed = None
         if config.leasequery is None:
             self.index = self.leases.put_or_removed = None
@@ -79,6 +77,8 @@ class Addresses:
             for value in (parameters.options.get(ROUTERS, b""),)
             for at in range(0, len(value), 4)
         }.union(*(subnet.relays for subnet in config.subnets))
+        # What no client gets just because it is free, in whatever subnet.
+        self._withheld = self._routers.union(self._shared)
         previous = self._pools
         self._pools = {
             pool: self._unused(pool, config.choice(subnet, pool)) for subnet in config.subnets for pool in subnet.pools
@@ -97,18 +97,6 @@ class Addresses:
         ended = self.leases.of_state(LeaseState.RELEASED, LeaseState.EXPIRED)
         for lease in sorted(ended, key=lambda lease: lease.expires):
             self.give_back(lease.address)
-
-    @property
-    def own(self) -> frozenset[int]:
-        """The server's own addresses, which no client gets."""
-        return self._own
-
-    @own.setter
-    def own(self, addresses: Iterable[int]) -> None:
-        own = frozenset(addresses)
-        if own != self._own:
-            self._own = own
-            self._withheld = None
 
     def _unused(self, pool: Pool, choice: AddressChoice) -> FreeAddresses | FreeMap:
         if choice == "sequential":
@@ -188,11 +176,11 @@ class Addresses:
                 return False
         elif reservation is not None and reservation.address == address:
             # A plugin's, which the subnet doesn't know.
-            if address in self._own:
+            if address in self.own:
                 return False
         else:
             pool = subnet.pool(address)
-            if pool is None or address in self._own or address in self._routers:
+            if pool is None or address in self.own or address in self._routers:
                 return False
             if pool.classes and not pool.is_for(classes):
                 return False
@@ -234,15 +222,15 @@ class Addresses:
                 if self.may_have(client, subnet, reservation, wish, now, classes):
                     return wish, found
 
-        offered, table, kept, reserved = self._offered, self.leases, self._withheld, subnet.by_address
-        if kept is None:
-            kept = self._withheld = frozenset((*self.own, *self._routers, *self._shared))
+        offered, table, own, kept, reserved = self._offered, self.leases, self.own, self._withheld, subnet.by_address
 
         def never_used(address: int) -> bool:
-            return not (address in table or address in offered or address in kept or address in reserved)
+            return not (
+                address in table or address in offered or address in own or address in kept or address in reserved
+            )
 
         def free(address: int) -> bool:
-            if address in offered or address in kept or address in reserved:
+            if address in offered or address in own or address in kept or address in reserved:
                 return False
             known = table.get(address)
             return known is None or known.is_free(now)
@@ -286,7 +274,7 @@ class Addresses:
         return self._counting().of([subnet.pools for subnet in subnets], self._offered, self._kept(subnets))
 
     def _kept(self, subnets: Sequence[Subnet]) -> set[int]:
-        return {*self._shared, *self.own, *self._routers}.union(*(subnet.by_address for subnet in subnets))
+        return {*self._withheld, *self.own}.union(*(subnet.by_address for subnet in subnets))
 
     def _counting(self) -> Usage:
         if self._usage is None:

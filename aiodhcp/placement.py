@@ -71,7 +71,8 @@ class Placement:
             for each in (*config.reservations, *(each for subnet in config.subnets for each in subnet.reservations))
         )
         self._reserves = bool(self._in_subnet or self._global or self._lines)
-        self._links: dict[tuple[int, bytes], tuple[Subnet, ...]] = {}
+        # By their relay agents; and by virtual networks, where there are any.
+        self._links: dict[int | tuple[int, bytes], tuple[Subnet, ...]] = {}
         self._local: dict[Interface, tuple[Subnet, ...]] = {}
         self._server_ids: dict[tuple[Interface, Subnet | None], int] = {}
 
@@ -184,7 +185,7 @@ class Placement:
         else:
             by, address = "", giaddr
         if address and not by:
-            link = self._links.get((address, virtual))
+            link = self._links.get((address, virtual) if self._virtual else address)
             if link is None:
                 link = self._link_of_relay(address, virtual)
         elif address:
@@ -209,7 +210,7 @@ class Placement:
             return ()
         if len(self._links) >= LINKS_KEPT:
             self._links.clear()
-        self._links[giaddr, virtual] = link = self.config.link_of(subnet)
+        self._links[(giaddr, virtual) if self._virtual else giaddr] = link = self.config.link_of(subnet)
         return link
 
     def _permitted(self, exchange: Exchange, subnet: Subnet) -> bool:
