@@ -169,7 +169,9 @@ class Addresses:
         """Whether the client may have ``address``: its own or a free one of the pools that are for its classes, or the
         one reserved for it.
         """
-        reserved = subnet.by_address.get(address) or self._shared.get(address)
+        reserved = subnet.by_address.get(address)
+        if reserved is None and self._shared:
+            reserved = self._shared.get(address)
         if reserved is not None:
             # Compared by whose it is, because a packet may be on its way while the configuration is loaded again.
             if reservation is None or reserved.identity != reservation.identity:

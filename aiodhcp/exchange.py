@@ -149,7 +149,6 @@ class Exchange:
     """The engine that it arrived at, and is to be decided and answered by."""
 
     __slots__ = (
-        "_classes",
         "_contexts",
         "_packet",
         "_relay_agent",
@@ -172,6 +171,7 @@ class Exchange:
         "giaddr",
         "hostname",
         "htype",
+        "joined",
         "kind",
         "late_classes",
         "later",
@@ -217,7 +217,8 @@ class Exchange:
         self.chaddr = self.client = b""
         self.received: dict[int, bytes] = {}
         self.message_type = 0
-        self._classes: set[str] | frozenset[str] = NO_CLASSES
+        self.joined: set[str] | frozenset[str] = NO_CLASSES
+        """``class_names``, but maybe as the set that somebody asked for to change it."""
         self.late_classes = NO_CLASSES
         self.classified = self.placed = False
         self.subnet: Subnet | None = None
@@ -299,27 +300,27 @@ class Exchange:
     @property
     def classes(self) -> set[str]:
         """Names of the classes the client is in; a hook may add some until the packet is decided."""
-        names = self._classes
+        names = self.joined
         if not isinstance(names, set):
-            self._classes = names = set(names)
+            self.joined = names = set(names)
         return names
 
     def put(self, packet: Packet | None, reply: Packet | None) -> None:
         """Have another request and another reply, and be in no class: a copy has its own."""
-        self._packet, self._reply, self._classes = packet, reply, NO_CLASSES
+        self._packet, self._reply, self.joined = packet, reply, NO_CLASSES
 
     @property
     def class_names(self) -> frozenset[str]:
         """The same, to look things up with."""
         # A set is what somebody has asked for, to change it, maybe later.
-        return frozenset(self._classes)
+        return frozenset(self.joined)
 
     def join(self, names: frozenset[str]) -> None:
         """Be in these classes, among which are all that it is in."""
-        if isinstance(self._classes, set):
-            self._classes.update(names)
+        if isinstance(self.joined, set):
+            self.joined.update(names)
         else:
-            self._classes = names
+            self.joined = names
 
     @property
     def context(self) -> Any:

@@ -14,7 +14,7 @@ from aiodhcp.addresses import Addresses
 from aiodhcp.classes import Finder
 from aiodhcp.constants import BROADCAST_ADDRESS, CLIENT_PORT, DropReason, MessageType
 from aiodhcp.errors import Dropped
-from aiodhcp.exchange import RELAY_AGENT_INFORMATION, Datagram, Exchange, Interface
+from aiodhcp.exchange import NO_CLASSES, RELAY_AGENT_INFORMATION, Datagram, Exchange, Interface
 from aiodhcp.leases import Lease
 from aiodhcp.relays import LINK_SELECTION, NOWHERE, SERVER_ID_OVERRIDE, SUBNET_SELECTION, selection, sub_options
 from aiodhcp.reservations import Reservation, Reservations
@@ -151,10 +151,10 @@ class Placement:
         """
         giaddr, ciaddr = exchange.giaddr, exchange.ciaddr
         if giaddr and giaddr not in self._named:
-            if giaddr >> 24 in NOWHERE and self._is_nowhere(giaddr):
-                raise Dropped(DropReason.INVALID, f"giaddr is {dotted(giaddr)}, which no relay agent can have")
-            own = giaddr in self.addresses.own or giaddr in exchange.interface.addresses
-            if own and giaddr >> 24 not in NOWHERE:
+            if giaddr >> 24 in NOWHERE:
+                if self._is_nowhere(giaddr):
+                    raise Dropped(DropReason.INVALID, f"giaddr is {dotted(giaddr)}, which no relay agent can have")
+            elif giaddr in self.addresses.own or giaddr in exchange.datagram.interface.addresses:
                 raise Dropped(DropReason.INVALID, f"giaddr is {dotted(giaddr)}, the server's own address")
         if ciaddr and ciaddr >> 24 in NOWHERE and self._is_nowhere(ciaddr):
             raise Dropped(DropReason.INVALID, f"ciaddr is {dotted(ciaddr)}, which no client can have")
@@ -169,9 +169,11 @@ class Placement:
         return self.config.subnet_of(address) is None
 
     def _find_subnet(self, exchange: Exchange) -> Subnet | None:
-        link = self.link(exchange)
-        if len(link) == 1 and (not exchange.ciaddr or link[0].first <= exchange.ciaddr <= link[0].last):
-            return link[0]
+        link, ciaddr = self.link(exchange), exchange.ciaddr
+        if len(link) == 1:
+            (subnet,) = link
+            if not ciaddr or subnet.first <= ciaddr <= subnet.last:
+                return subnet
         return self._on_link(exchange, link)
 
     def link(self, exchange: Exchange) -> tuple[Subnet, ...]:
@@ -227,7 +229,7 @@ class Placement:
             if exchange.agent:
                 return exchange.class_names
             return exchange.class_names | self._relayed
-        return exchange.class_names
+        return exchange.class_names if exchange.joined else NO_CLASSES
 
     def _renews(self, exchange: Exchange) -> bool:
         """Whether the client has a lease of the address that it says it has, and asks for no other one."""
@@ -330,9 +332,9 @@ class Placement:
         Raises:
             Dropped: there is none.
         """
-        interface = datagram.interface
-        if datagram.destination in interface.addresses:
-            return datagram.destination
+        interface, destination = datagram.interface, datagram.destination
+        if destination in interface.addresses:
+            return destination
         key = (interface, subnet)
         found = self._server_ids.get(key)
         if found is None:

@@ -23,7 +23,7 @@ from aiodhcp.constants import (
     SERVER_PORT,
     MessageType,
 )
-from aiodhcp.exchange import Answer, Exchange
+from aiodhcp.exchange import NO_CLASSES, Answer, Exchange
 from aiodhcp.fqdn import CLIENT_FQDN
 from aiodhcp.packet import FIXED_FIELDS, MESSAGE_TYPE, encode_options, option_bytes
 from aiodhcp.parameters import NOTHING_SAID, Parameters
@@ -62,12 +62,14 @@ BOOTP_LEAST_ROOM: Final = 8
 """The same of a reply to a BOOTP client, which has none of these: enough for a subnet mask."""
 
 _ADDRESS: Final = struct.Struct("!I")
+_pack_fixed: Final = FIXED_FIELDS.pack
 
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
 _OFFER: Final = MessageType.OFFER
 _ACK: Final = MessageType.ACK
 _NAK: Final = MessageType.NAK
-_INFORM: Final = MessageType.INFORM
+# A plain number, because it is compared with such, which Python does faster.
+_INFORM: Final = int(MessageType.INFORM)
 # A tuple of a class as it is: past the function that gives its fields names, which costs more than the tuple.
 _new: Final = tuple.__new__
 # A client chooses its parameter request list and lease time, so a bad one can make any number of plans.
@@ -237,7 +239,7 @@ class Replies:
         if kind == _NAK:
             plan = Plan(0, _names("", ""), _nak(exchange, room - len(echo)))
         else:
-            reservation, classes = exchange.reservation, exchange.class_names
+            reservation, classes = exchange.reservation, exchange.class_names if exchange.joined else NO_CLASSES
             asked = received.get(PARAMETER_REQUEST_LIST)
             if reservation is not None and reservation.parameters is NOTHING_SAID:
                 # As of most: the client is told what all others are told.
@@ -261,17 +263,17 @@ class Replies:
             plan = found
         if plan.left_out:
             exchange.left_out = plan.left_out
-        flags = exchange.flags
+        flags, chaddr = exchange.flags, exchange.chaddr
         if exchange.giaddr and (kind == _NAK or not (exchange.yiaddr or exchange.ciaddr)):
             # The relay agent has no address to send to, and has to broadcast it: a NAK (RFC 2131 §4.3.2), and what says
             # neither yiaddr nor ciaddr.
             flags |= BROADCAST_FLAG
         data = b"".join(
             (
-                FIXED_FIELDS.pack(
+                _pack_fixed(
                     2,
                     exchange.htype,
-                    len(exchange.chaddr),
+                    len(chaddr),
                     0,
                     exchange.xid,
                     0,
@@ -280,7 +282,7 @@ class Replies:
                     exchange.yiaddr,
                     plan.siaddr,
                     exchange.giaddr,
-                    exchange.chaddr,
+                    chaddr,
                 ),
                 plan.names,
                 plan.options,
@@ -313,9 +315,11 @@ class Replies:
             destination = BROADCAST_ADDRESS
         else:
             destination, hardware = exchange.yiaddr, exchange.chaddr
-        # A configured server identifier need not be an address of ours to send from.
-        source = exchange.server_id if exchange.server_id in exchange.datagram.interface.addresses else 0
-        return _new(Answer, (data, exchange.datagram, destination, port, hardware, source))
+        datagram, source = exchange.datagram, exchange.server_id
+        if source not in datagram.interface.addresses:
+            # A configured server identifier need not be an address of ours to send from.
+            source = 0
+        return _new(Answer, (data, datagram, destination, port, hardware, source))
 
     def _plan(self, exchange: Exchange, room: int) -> Plan:
         assert exchange.subnet is not None

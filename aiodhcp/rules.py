@@ -21,7 +21,7 @@ from aiodhcp.constants import (
     MessageType,
 )
 from aiodhcp.errors import Dropped
-from aiodhcp.exchange import RELAY_AGENT_INFORMATION, Exchange
+from aiodhcp.exchange import NO_CLASSES, RELAY_AGENT_INFORMATION, Exchange
 from aiodhcp.fqdn import CLIENT_FQDN, NOTHING_SAID_OF_NAMES, negotiate
 from aiodhcp.leasequery import LeaseAnswers
 from aiodhcp.leases import NEVER, Lease, LeaseState
@@ -47,6 +47,8 @@ _ACK: Final = MessageType.ACK
 _ACTIVE: Final = LeaseState.ACTIVE
 _OLD: Final = AddressKind.OLD
 _NEW: Final = AddressKind.NEW
+# A tuple of a class as it is: past the function that gives its fields names, which costs more than the tuple.
+_new: Final = tuple.__new__
 
 
 class Rules:
@@ -287,7 +289,7 @@ class Rules:
         if not address:
             raise Dropped(DropReason.INVALID, "a REQUEST with no server identifier, no requested address and no ciaddr")
         subnet = self.placement.choose(exchange)
-        if address not in subnet:
+        if not subnet.first <= address <= subnet.last:
             refuse(exchange, address, f"wrong network: this is {subnet}")
             return
         self._confirm(exchange, subnet, address)
@@ -303,7 +305,7 @@ class Rules:
             raise Dropped(DropReason.INVALID, "a REQUEST that selects a server but no address")
         offer = self.addresses.offer_of(exchange.client, subnet)
         lease = exchange.lease_before
-        if address not in subnet:
+        if not subnet.first <= address <= subnet.last:
             refuse(exchange, address, f"wrong network: this is {subnet}")
         elif offer is not None and offer.address != address and not (lease and lease.address == address):
             refuse(exchange, address, "not the address that was offered")
@@ -442,7 +444,8 @@ class Rules:
     def _parameters(self, exchange: Exchange) -> Parameters:
         """What holds for the client, as far as it is placed; but the options of its classes."""
         assert exchange.subnet is not None
-        return self.replies.parameters(exchange.subnet, exchange.pool, exchange.reservation, exchange.class_names, b"")
+        names = exchange.class_names if exchange.joined else NO_CLASSES
+        return self.replies.parameters(exchange.subnet, exchange.pool, exchange.reservation, names, b"")
 
     def _grant(self, exchange: Exchange, subnet: Subnet, address: int) -> None:
         exchange.yiaddr = address
@@ -490,14 +493,17 @@ class Rules:
             refuse(exchange, address, exchange.refusal)
             return
         exchange.address_from = exchange.address_from or "asked for by the client"
-        now, seconds, known = int(exchange.now), exchange.lease_time, exchange.lease_before
+        received, now, seconds, known = exchange.received, int(exchange.now), exchange.lease_time, exchange.lease_before
         renewal = known is not None and known.address == address and known.holds(exchange.now)
         # Also what a switch says that is no relay agent otherwise, if that counts.
-        relayed = RELAY_AGENT_INFORMATION in exchange.received or (known is not None and known.relay_agent)
+        relayed = RELAY_AGENT_INFORMATION in received or (known is not None and known.relay_agent)
         hostname = known.hostname if known is not None else None
-        if self._names or exchange.hostname or HOST_NAME in exchange.received:
+        if self._names or exchange.hostname or HOST_NAME in received:
             hostname = self._hostname(exchange) or hostname
-        lease = Lease(
+        nonce = None
+        if FORCERENEW_NONCE_CAPABLE in received or (known is not None and known.nonce):
+            nonce = self._nonces.give(exchange, address, known if renewal else None)
+        fields = (
             address,
             exchange.client,
             exchange.htype,
@@ -509,15 +515,14 @@ class Rules:
             self._counted(exchange, known if renewal else None) if self._limited else None,
             self._stash(exchange) if relayed else None,
             now,
-            self._nonces.give(exchange, address, known if renewal else None)
-            if FORCERENEW_NONCE_CAPABLE in exchange.received or (known is not None and known.nonce)
-            else None,
+            nonce,
         )
+        lease = _new(Lease, fields)
         if subnet.shared_network:
             for elsewhere in self._elsewhere(exchange, subnet):
                 self._delete_client(exchange, elsewhere)
         holder = self.leases.get(address)
-        if holder != known:
+        if holder is not known and holder != known:
             for ended in (known, holder):
                 # Also what ended within the last second, if no tick has noticed it yet.
                 if ended is not None and ended.state == _ACTIVE:

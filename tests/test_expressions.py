@@ -227,7 +227,7 @@ def test_what_is_not_needed_is_not_looked_at() -> None:
             return super().__contains__(name)
 
     exchange = exchange_of()
-    exchange._classes = Watched({"a"})
+    exchange.joined = Watched({"a"})
     for text in (
         "member('a') or member('b')",
         "member('c') and member('d')",
