@@ -77,8 +77,9 @@ class Addresses:
             for value in (parameters.options.get(ROUTERS, b""),)
             for at in range(0, len(value), 4)
         }.union(*(subnet.relays for subnet in config.subnets))
-        # What no client gets just because it is free, in whatever subnet.
-        self._withheld = self._routers.union(self._shared)
+        # What no client gets just because it is free: one look-up for all subnets, of which there may be ten thousand.
+        self._withheld = self._routers.union(self._shared, *(subnet.by_address for subnet in config.subnets))
+        self._classes = any(pool.classes for subnet in config.subnets for pool in subnet.pools)
         previous = self._pools
         self._pools = {
             pool: self._unused(pool, config.choice(subnet, pool)) for subnet in config.subnets for pool in subnet.pools
@@ -169,9 +170,10 @@ class Addresses:
         """Whether the client may have ``address``: its own or a free one of the pools that are for its classes, or the
         one reserved for it.
         """
-        reserved = subnet.by_address.get(address)
-        if reserved is None and self._shared:
-            reserved = self._shared.get(address)
+        reserved = None
+        withheld = address in self._withheld
+        if withheld:
+            reserved = subnet.by_address.get(address) or self._shared.get(address)
         if reserved is not None:
             # Compared by whose it is, because a packet may be on its way while the configuration is loaded again.
             if reservation is None or reserved.identity != reservation.identity:
@@ -182,9 +184,9 @@ class Addresses:
                 return False
         else:
             pool = subnet.pool(address)
-            if pool is None or address in self.own or address in self._routers:
+            if pool is None or address in self.own or (withheld and address in self._routers):
                 return False
-            if pool.classes and not pool.is_for(classes):
+            if self._classes and not pool.is_for(classes):
                 return False
         if self._offered.get(address, client) != client:
             return False
@@ -224,22 +226,20 @@ class Addresses:
                 if self.may_have(client, subnet, reservation, wish, now, classes):
                     return wish, found
 
-        offered, table, own, kept, reserved = self._offered, self.leases, self.own, self._withheld, subnet.by_address
+        offered, known, own, kept = self._offered, self.leases.known, self.own, self._withheld
 
         def never_used(address: int) -> bool:
-            return not (
-                address in table or address in offered or address in own or address in kept or address in reserved
-            )
+            return not (address in known or address in offered or address in own or address in kept)
 
         def free(address: int) -> bool:
-            if address in offered or address in own or address in kept or address in reserved:
+            if address in offered or address in own or address in kept:
                 return False
-            known = table.get(address)
-            return known is None or known.is_free(now)
+            lease = self.leases.get(address)
+            return lease is None or lease.is_free(now)
 
         for pool in subnet.pools:
             addresses = self._free.get(pool)
-            if addresses is None or (pool.classes and not pool.is_for(classes)):  # None: of two configurations ago
+            if addresses is None or (self._classes and not pool.is_for(classes)):  # None: of two configurations ago
                 continue
             address = addresses.take(never_used, free, client)
             if address == giaddr:
@@ -250,7 +250,7 @@ class Addresses:
             if address is not None:
                 if isinstance(addresses, FreeMap):
                     return address, addresses.found
-                return address, "never used before" if address not in table else "the longest unused"
+                return address, "never used before" if address not in known else "the longest unused"
         return None
 
     def share_in_use(self, pool: Pool) -> float:
@@ -276,7 +276,7 @@ class Addresses:
         return self._counting().of([subnet.pools for subnet in subnets], self._offered, self._kept(subnets))
 
     def _kept(self, subnets: Sequence[Subnet]) -> set[int]:
-        return {*self._withheld, *self.own}.union(*(subnet.by_address for subnet in subnets))
+        return {*self._shared, *self.own, *self._routers}.union(*(subnet.by_address for subnet in subnets))
 
     def _counting(self) -> Usage:
         if self._usage is None:

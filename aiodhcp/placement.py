@@ -63,6 +63,9 @@ class Placement:
             for subnet in config.subnets
             if subnet.reservations and config.reservations_in_subnet
         }
+        # Where all are known by the same, one look-up tells that a client has none in any subnet, as most.
+        anywhere = Reservations((each for subnet in self._in_subnet for each in subnet.reservations), order)
+        self._anywhere = anywhere if anywhere.is_uniform and len(self._in_subnet) > 1 else None
         shared = bool(config.reservations) and config.reservations_global
         self._global = Reservations(config.reservations, order) if shared else None
         self._elsewhere: dict[Reservation, Reservation] = {}
@@ -258,8 +261,10 @@ class Placement:
 
     def _reservation(self, exchange: Exchange, subnet: Subnet) -> Reservation | None:
         """What is reserved for the client in a subnet: by that, or else for every subnet."""
-        reserved = self._in_subnet.get(subnet)
-        found = None if reserved is None else reserved.find(exchange)
+        found = None
+        if self._anywhere is None or self._anywhere.find(exchange) is not None:
+            reserved = self._in_subnet.get(subnet)
+            found = None if reserved is None else reserved.find(exchange)
         if found is None and self._global is not None:
             found = self._global.find(exchange)
             if found is not None and found.address is not None and found.address not in subnet:

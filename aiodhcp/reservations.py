@@ -181,7 +181,7 @@ class Reservations:
     """Finds reservations: a look-up for each kind of identifier, however many reservations there are.
 
     Args:
-        reservations: no two of the same client.
+        reservations: of two of the same client the last.
         order: which identifiers are tried first; all that the reservations have are among them. Of several that one
             has, the first in the order says when it is tried; one with more of them before one with fewer.
     """
@@ -208,6 +208,11 @@ class Reservations:
         # Nearly always there is no other: the first is kept by itself.
         self._identify, self._table = lookups[0] if lookups else (_key([]), {})
         self._others = tuple(lookups[1:])
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all are known by the same kind of identifier, so that it takes one look-up."""
+        return not self._others
 
     def find(self, subject: Subject) -> Reservation | None:
         """What is set aside for the client that a packet is from."""

@@ -93,6 +93,9 @@ class Rules:
         levels = config.levels()
         self._hesitates = any(each.min_secs for each in levels)
         self._delays = any(each.offer_delay for each in levels)
+        self._adapts = any(each.adaptive_lease_time_threshold is not None for each in levels)
+        self._probes = any(each.conflict_probe != "off" for each in config.subnets)
+        self._shares_links = any(each.shared_network for each in config.subnets)
         self._names = any(each.fqdn != NOTHING_SAID_OF_NAMES for each in levels)
         self._stashes = config.stash_agent_options
         self.leasequery = LeaseAnswers(config, placement, addresses, replies)
@@ -163,7 +166,7 @@ class Rules:
         requested = address_option(exchange, REQUESTED_ADDRESS) if REQUESTED_ADDRESS in exchange.received else 0
         address = self._choose_address(exchange, subnet, requested)
         subnet = exchange.subnet or subnet
-        doubtful = subnet.conflict_probe != "off" and self._is_doubtful(exchange, subnet, address)
+        doubtful = self._probes and subnet.conflict_probe != "off" and self._is_doubtful(exchange, subnet, address)
         self.addresses.offer(exchange.client, address, now)
         if RAPID_COMMIT in exchange.received and not doubtful:
             # RFC 4039 §3.1. Who is in doubt gets an offer instead.
@@ -459,7 +462,7 @@ class Rules:
                 exchange.lease_time = parameters.lease_time
             if CLIENT_FQDN in exchange.received or self._names:
                 self._name(exchange, parameters)
-            if parameters.adaptive_lease_time_threshold is not None and exchange.pool is not None:
+            if self._adapts and exchange.pool is not None:
                 self._adapt_lease_time(exchange, exchange.pool, parameters)
             if self._select_lease_time is not None:
                 self._select_lease_time(exchange)
@@ -476,9 +479,8 @@ class Rules:
 
     def _adapt_lease_time(self, exchange: Exchange, pool: Pool, parameters: Parameters) -> None:
         """Shorter leases while a pool is nearly full; a client that renews keeps what it has, at least."""
-        share = self.addresses.share_in_use(pool)
-        assert parameters.adaptive_lease_time_threshold is not None
-        if share <= parameters.adaptive_lease_time_threshold:
+        threshold = parameters.adaptive_lease_time_threshold
+        if threshold is None or (share := self.addresses.share_in_use(pool)) <= threshold:
             return
         lease, shortest = exchange.lease_before, self.replies.shortest_lease_time(parameters)
         if lease is not None and lease.address == exchange.yiaddr and lease.holds(exchange.now):
@@ -518,7 +520,7 @@ class Rules:
             nonce,
         )
         lease = _new(Lease, fields)
-        if subnet.shared_network:
+        if self._shares_links and subnet.shared_network:
             for elsewhere in self._elsewhere(exchange, subnet):
                 self._delete_client(exchange, elsewhere)
         holder = self.leases.get(address)
