@@ -34,7 +34,7 @@ def pack(lease: Lease) -> bytes:
         size = _IN_CLIENT if chaddr == client[1:] and client else len(chaddr)
         if hostname is None and counted is None and relay_agent is None and nonce is None:
             head = _HEAD.pack(address, htype, state, starts, expires, last, len(client), size, 0)
-            return bytes(head + client if size == _IN_CLIENT else head + client + chaddr)
+            return head + client if size == _IN_CLIENT else head + client + chaddr
         rest, bits = client if size == _IN_CLIENT else client + chaddr, 0
         # Not in a loop, which takes twice as long: every renewal through a relay agent comes here, twice.
         if hostname is not None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Hashable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from aiodhcp.constants import (
     BOOTP_MINIMUM_LENGTH,
@@ -78,7 +79,8 @@ PLANS_OF_SUBNET: Final = 16
 """So many more for each subnet: clients of a few kinds, by OFFER and ACK."""
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Plan:
     """What does not depend on the packet: ``siaddr``, then ``sname``, ``file`` and cookie, then the options.
 
     Attributes:
@@ -222,21 +224,22 @@ class Replies:
         """The reply, 300 octets at least (RFC 951), its options in the order the client asked for them."""
         received = exchange.received
         kind = exchange.reply_type
+        bootp, nak = kind == BOOTP_REPLY, kind == _NAK
         largest = USUAL
-        if kind == BOOTP_REPLY:
+        if bootp:
             largest = _bootp_maximum(exchange)
         elif MAXIMUM_SIZE in received:
             largest = maximum(received[MAXIMUM_SIZE])
         room = largest - MINIMUM_LENGTH
-        fqdn = exchange.fqdn if kind != _NAK else b""
+        fqdn = b"" if nak else exchange.fqdn
         relayed, virtual = received.get(RELAY_AGENT_INFORMATION, b""), b""
         if self._virtual:
             relayed, virtual = echoed(exchange)
-        if kind == BOOTP_REPLY:
+        if bootp:
             echo = _echo(received, fqdn, virtual, relayed, room - BOOTP_LEAST_ROOM, room - BOOTP_LEAST_ROOM, b"")
         else:
             echo = _echo(received, fqdn, virtual, relayed, room - ESSENTIAL, room - LEAST_ROOM, exchange.force_renew)
-        if kind == _NAK:
+        if nak:
             plan = Plan(0, _names("", ""), _nak(exchange, room - len(echo)))
         else:
             reservation, classes = exchange.reservation, exchange.class_names if exchange.joined else NO_CLASSES
@@ -264,7 +267,7 @@ class Replies:
         if plan.left_out:
             exchange.left_out = plan.left_out
         flags, chaddr = exchange.flags, exchange.chaddr
-        if exchange.giaddr and (kind == _NAK or not (exchange.yiaddr or exchange.ciaddr)):
+        if exchange.giaddr and (nak or not (exchange.yiaddr or exchange.ciaddr)):
             # The relay agent has no address to send to, and has to broadcast it: a NAK (RFC 2131 §4.3.2), and what says
             # neither yiaddr nor ciaddr.
             flags |= BROADCAST_FLAG
@@ -278,7 +281,7 @@ class Replies:
                     exchange.xid,
                     0,
                     flags,
-                    exchange.ciaddr if kind in (_ACK, BOOTP_REPLY) else 0,
+                    exchange.ciaddr if bootp or kind == _ACK else 0,
                     exchange.yiaddr,
                     plan.siaddr,
                     exchange.giaddr,
@@ -290,7 +293,7 @@ class Replies:
                 b"\xff",
             )
         )
-        if kind == BOOTP_REPLY and exchange.datagram.data[VENDOR_AREA:MINIMUM_LENGTH] != MAGIC_COOKIE:
+        if bootp and exchange.datagram.data[VENDOR_AREA:MINIMUM_LENGTH] != MAGIC_COOKIE:
             # RFC 951 §3: who shows no magic number reads none.
             data = data[:VENDOR_AREA]
         return data if len(data) >= BOOTP_MINIMUM_LENGTH else data.ljust(BOOTP_MINIMUM_LENGTH, b"\0")
