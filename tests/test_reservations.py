@@ -137,6 +137,29 @@ def test_the_subnets_reservation_counts_more_than_one_for_every_subnet(new_clien
         assert new_client(engine, mac=MAC).join().options.get("domain-name") == name
 
 
+@pytest.mark.parametrize("other", [{"hardware_address": "02:00:00:00:00:02"}, {"circuit_id": "eth0/8"}], ids=str)
+def test_each_subnet_has_reservations_of_its_own(other: dict[str, Any], new_client) -> None:
+    engine = make_engine(
+        make_subnet(reservations=[Reservation(MAC, address="192.0.2.200")]),
+        make_subnet(
+            "198.51.100.10-198.51.100.99",
+            network=OTHER,
+            reservations=[Reservation(address="198.51.100.200", **other), Reservation(MAC, address="198.51.100.201")],
+        ),
+    )
+    mine = new_client(engine, mac=MAC)
+    assert dotted(mine.join().yiaddr) == "192.0.2.200"
+    mine.giaddr = number("198.51.100.1")
+    assert dotted(mine.join().yiaddr) == "198.51.100.201"
+    theirs = new_client(engine, mac="02:00:00:00:00:02", relay_agent_information={1: b"eth0/8"})
+    assert dotted(theirs.join().yiaddr) == "192.0.2.10"
+    theirs.giaddr = number("198.51.100.1")
+    assert dotted(theirs.join().yiaddr) == "198.51.100.200"
+    for giaddr, address in (("192.0.2.254", "192.0.2.11"), ("198.51.100.1", "198.51.100.10")):
+        nobody = new_client(engine, mac=f"02:00:00:00:01:{number(giaddr) & 0xFF:02x}", giaddr=giaddr)
+        assert dotted(nobody.join().yiaddr) == address
+
+
 def test_a_reservation_for_every_subnet_has_its_address_in_one(new_client) -> None:
     mine = Reservation(MAC, address="192.0.2.200", parameters=named("mine"))
     engine = make_engine(make_subnet(), make_subnet("198.51.100.10-198.51.100.19", network=OTHER), reservations=[mine])
