@@ -16,7 +16,7 @@ comma  := ,
 space  := $(subst ,, )
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check docs docs-serve bench bench-quick bench-engine bench-hooks bench-callouts format clean
+.PHONY: help run test check docs docs-serve bench bench-quick bench-engine bench-hooks bench-callouts bench-workers format clean
 
 help:
 	@echo "make run          install, and show the server at work (ONCE=1: end by itself)"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench-quick  the main ones, next to Kea, in two minutes"
 	@echo "make bench-engine what the engine alone costs, step by step"
 	@echo "make bench-hooks  what hooks cost (needs root); bench-callouts: what native callouts cost"
+	@echo "make bench-workers what two servers on two cores would bring, in three minutes (needs root)"
 	@echo "make clean        remove what these made"
 
 # $(call packages,NAMES): Debian packages that are missing, when we may install them; otherwise what is missing is done
@@ -115,6 +116,10 @@ bench-engine: $(VENV)/.runs
 bench-callouts: $(VENV)/.runs
 	@benchmarks/setup.sh
 	@$(BIN)/python benchmarks/callouts.py
+
+bench-workers: $(VENV)/.runs
+	@benchmarks/setup.sh
+	@$(BIN)/python benchmarks/workers.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist site benchmarks/build

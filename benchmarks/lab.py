@@ -1,7 +1,8 @@
 """The laboratory: two network namespaces joined by a veth pair, a server in one and the load generator in the other.
 
-The server is pinned to core 0, the generator to core 1. Nothing is sent outside the namespaces. They are removed
-whatever happens; should this process be killed outright, the kernel ends its children and the next run sweeps up.
+The server is pinned to core 0, the generator to core 1, unless a laboratory is asked for other cores. Nothing is sent
+outside the namespaces. They are removed whatever happens; should this process be killed outright, the kernel ends its
+children and the next run sweeps up.
 """
 
 from __future__ import annotations
@@ -16,12 +17,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from machine import GENERATOR_CORE, SERVER_CORE, core_speed, cpu_seconds, machine_busy, resident_bytes
+from machine import (
+    GENERATOR_CORE,
+    SERVER_CORE,
+    core_speed,
+    cpu_seconds,
+    interrupt_seconds,
+    kernel_seconds,
+    machine_busy,
+    resident_bytes,
+)
 from serverkit import GENERATOR_ADDRESS, SBIN, Plan, Server
 
 HERE = Path(__file__).parent
@@ -60,6 +70,7 @@ class Load:
     option_82: bool = False
     held: int = 0  # leases that the server has beforehand, of the first clients
     held_from: str = "0.0.0.0"  # the address of the first
+    sleep: bool = False  # wait for answers instead of polling for them
 
     def argv(self) -> list[str]:
         asked: dict[str, object] = {
@@ -86,6 +97,8 @@ class Load:
             argv.append("--host-name")
         if self.option_82:
             argv.append("--option-82")
+        if self.sleep:
+            argv.append("--sleep")
         return argv
 
 
@@ -119,9 +132,13 @@ def _ip(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 
 class Lab:
-    """The two namespaces, for the length of a `with`; of another kind if there are others at the same time."""
+    """The two namespaces, for the length of a `with`; of another kind if there are others at the same time.
 
-    def __init__(self, kind: str = "") -> None:
+    `cores` are those that the server may use, and those that the generator may, as `taskset` takes them: "0", "0,1".
+    """
+
+    def __init__(self, kind: str = "", cores: tuple[str, str] = (str(SERVER_CORE), str(GENERATOR_CORE))) -> None:
+        self.server_cores, self.generator_cores = cores
         self.server_space = f"{PREFIX}-{kind}s-{os.getpid()}"
         self.generator_space = f"{PREFIX}-{kind}g-{os.getpid()}"
 
@@ -156,8 +173,8 @@ class Lab:
         for space in (self.server_space, self.generator_space):
             _ip("netns", "delete", space, check=False)
 
-    def popen(self, space: str, core: int, argv: list[str], **options: Any) -> subprocess.Popen[Any]:
-        """Start a program in a namespace, pinned to a core, to die with this process. No fork: the pid is the
+    def popen(self, space: str, cores: str, argv: list[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start a program in a namespace, pinned to cores, to die with this process. No fork: the pid is the
         program's.
 
         The system's log is hidden from it, in the mount namespace that `ip netns exec` makes: dhcpd would fill it.
@@ -165,7 +182,7 @@ class Lab:
         hidden = (
             ["sh", "-c", 'mount --bind /dev/null "$0" && exec "$@"', str(SYSLOG.resolve())] if SYSLOG.exists() else []
         )
-        pinned = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(core), *argv]
+        pinned = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", cores, *argv]
         wrapped = ["ip", "netns", "exec", space, *hidden, *pinned]
         return subprocess.Popen(wrapped, **options)
 
@@ -173,7 +190,7 @@ class Lab:
         ends = ["--server", SERVER_ADDRESS, "--giaddr", GENERATOR_ADDRESS]
         return self.popen(
             self.generator_space,
-            GENERATOR_CORE,
+            self.generator_cores,
             [str(BUILD / "loadgen"), *ends, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -240,7 +257,7 @@ def serving(lab: Lab, server: Server, pool: int, under: Path) -> Iterator[Runnin
             began = time.monotonic()
             process = lab.popen(
                 lab.server_space,
-                SERVER_CORE,
+                lab.server_cores,
                 launch.argv,
                 cwd=directory,
                 env={"PATH": f"{os.environ.get('PATH', '')}:{SBIN}", **launch.environment},
@@ -309,12 +326,20 @@ class Work:
     pool: int
 
 
-def measure(works: Sequence[Work], under: Path) -> list[dict[str, Any]]:
+def measure(
+    works: Sequence[Work], under: Path, during: AbstractContextManager[object] | None = None
+) -> list[dict[str, Any]]:
     """One measurement of freshly started servers, all at the same time: on one core, their generators on the other.
 
+    Args:
+        works: what is measured.
+        under: the directory for the servers' files.
+        during: entered when the generators start, left when the last one has ended.
+
     Returns:
-        for each the generator's result, with `server_cpu_seconds`, `server_cpu_us` (µs per exchange), `others_cpu`
-        (share of the two cores that went to none of them) and `core_speed` added.
+        for each the generator's result, with `server_cpu_seconds`, `server_kernel_seconds` (of these),
+        `server_cpu_us` (µs per exchange), `interrupt_seconds` (both cores, all of them), `others_cpu` (share of the
+        two cores that went to none of them) and `core_speed` added.
 
     Raises:
         BenchError: a server or a generator failed.
@@ -327,7 +352,7 @@ def measure(works: Sequence[Work], under: Path) -> list[dict[str, Any]]:
             stack.callback(_end, generators[-1])
         for generator in generators:
             _wait_warm(generator)
-        return _measure(pids, generators, max(each.load.seconds for each in works))
+        return _measure(pids, generators, max(each.load.seconds for each in works), during or nullcontext())
 
 
 def _wait_warm(generator: subprocess.Popen[str]) -> None:
@@ -339,10 +364,35 @@ def _wait_warm(generator: subprocess.Popen[str]) -> None:
         raise BenchError(f"load generator: {generator.communicate(timeout=5)[1].strip()}")
 
 
-def _measure(pids: list[int], generators: list[subprocess.Popen[str]], seconds: float) -> list[dict[str, Any]]:
+def _measure(
+    pids: list[int],
+    generators: list[subprocess.Popen[str]],
+    seconds: float,
+    during: AbstractContextManager[object],
+) -> list[dict[str, Any]]:
     time.sleep(SETTLE_SECONDS)
     speed = core_speed()
-    cpu, busy, began = [cpu_seconds(pid) for pid in pids], machine_busy(), time.monotonic()
+    cpu, kernel = [cpu_seconds(pid) for pid in pids], [kernel_seconds(pid) for pid in pids]
+    busy, interrupts, began = machine_busy(), interrupt_seconds(), time.monotonic()
+    with during:
+        results = _run(generators, seconds)
+    time.sleep(SETTLE_SECONDS)
+    spent = [cpu_seconds(pid) - before for pid, before in zip(pids, cpu, strict=True)]
+    kernel = [kernel_seconds(pid) - before for pid, before in zip(pids, kernel, strict=True)]
+    interrupts, elapsed = interrupt_seconds() - interrupts, time.monotonic() - began
+    others = machine_busy() - busy - sum(spent) - sum(result["generator_cpu_seconds"] for result in results)
+    speed = (speed + core_speed()) / 2
+    for result, own, of_these in zip(results, spent, kernel, strict=True):
+        result["server_cpu_seconds"] = round(own, 3)
+        result["server_kernel_seconds"] = round(of_these, 3)
+        result["interrupt_seconds"] = round(interrupts, 3)
+        result["server_cpu_us"] = round(own * 1e6 / result["completed"], 3) if result["completed"] else None
+        result["others_cpu"] = round(max(0.0, others / (2 * elapsed)), 4)
+        result["core_speed"] = round(speed, 3)
+    return results
+
+
+def _run(generators: list[subprocess.Popen[str]], seconds: float) -> list[dict[str, Any]]:
     for generator in generators:
         assert generator.stdin is not None
         generator.stdin.write("go\n")
@@ -356,18 +406,6 @@ def _measure(pids: list[int], generators: list[subprocess.Popen[str]], seconds: 
         if generator.returncode != 0:
             raise BenchError(f"load generator: {complaint.strip()}")
         results.append(json.loads(shown) | ({"complaint": complaint.strip()} if complaint else {}))
-    time.sleep(SETTLE_SECONDS)
-    spent, elapsed = (
-        [cpu_seconds(pid) - before for pid, before in zip(pids, cpu, strict=True)],
-        time.monotonic() - began,
-    )
-    others = machine_busy() - busy - sum(spent) - sum(result["generator_cpu_seconds"] for result in results)
-    speed = (speed + core_speed()) / 2
-    for result, own in zip(results, spent, strict=True):
-        result["server_cpu_seconds"] = round(own, 3)
-        result["server_cpu_us"] = round(own * 1e6 / result["completed"], 3) if result["completed"] else None
-        result["others_cpu"] = round(max(0.0, others / (2 * elapsed)), 4)
-        result["core_speed"] = round(speed, 3)
     return results
 
 

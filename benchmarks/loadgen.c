@@ -202,15 +202,23 @@ static void work_init(struct work *work, enum work_mode mode, uint64_t count)
     work->nanoseconds = SETUP_SECONDS * 1000000000LL;
 }
 
-static double cpu_seconds(void)
+struct cpu {
+    double user, kernel; /* seconds */
+};
+
+static double in_seconds(struct timeval time_)
+{
+    return (double)time_.tv_sec + (double)time_.tv_usec / 1e6;
+}
+
+static struct cpu cpu_now(void)
 {
     struct rusage usage_;
     getrusage(RUSAGE_SELF, &usage_);
-    return (double)(usage_.ru_utime.tv_sec + usage_.ru_stime.tv_sec) +
-           (double)(usage_.ru_utime.tv_usec + usage_.ru_stime.tv_usec) / 1e6;
+    return (struct cpu){in_seconds(usage_.ru_utime), in_seconds(usage_.ru_stime)};
 }
 
-static void print_result(const struct work *work, double cpu)
+static void print_result(const struct work *work, struct cpu before, struct cpu after)
 {
     double seconds = (double)(work->ended - work->began) / 1e9;
     printf("{\"mode\": \"%s\", \"loop\": \"%s\", \"window\": %u, \"rate\": %g, ", ask.mode,
@@ -223,7 +231,9 @@ static void print_result(const struct work *work, double cpu)
            work->naks, work->duplicates, work->wrong, work->stray);
     printf("\"unextended\": %" PRIu64 ", \"held_up\": %" PRIu64 ", \"leases\": %u, ", work->unextended, work->held_up,
            lease_count);
-    printf("\"generator_cpu_seconds\": %.3f, \"generator_idle\": %.3f, ", cpu,
+    double kernel = after.kernel - before.kernel, cpu = after.user - before.user + kernel;
+    printf("\"generator_cpu_seconds\": %.3f, \"generator_kernel_seconds\": %.3f, ", cpu, kernel);
+    printf("\"generator_idle\": %.3f, ",
            (double)work->idle / (double)(work->finished - work->began + 1));
     printf("\"latency_us\": {");
     latency_print("offer", &work->offer, ", ");
@@ -293,9 +303,9 @@ int main(int argc, char **argv)
     measured.nanoseconds = (int64_t)(ask.seconds * 1e9);
     measured.duplicates = leasing.duplicates + warming.duplicates; /* wrong whenever it happens */
     measured.wrong = leasing.wrong + warming.wrong;
-    double cpu = cpu_seconds();
+    struct cpu before = cpu_now();
     if (!interrupted)
         run(&measured);
-    print_result(&measured, cpu_seconds() - cpu);
+    print_result(&measured, before, cpu_now());
     return interrupted ? 130 : 0;
 }
