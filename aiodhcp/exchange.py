@@ -260,7 +260,7 @@ class Exchange:
         packet = self._packet
         if packet is None:
             if self.client:
-                packet = Packet.deferred(self.datagram.data, self.config.definitions)
+                packet = Packet.deferred(self.datagram.data, self.engine.config.definitions)
             else:
                 try:
                     packet = Packet(self.datagram.data)
@@ -278,7 +278,7 @@ class Exchange:
     def edited(self) -> Packet | None:
         """The request, if a plugin changed or replaced it."""
         packet = self._packet
-        return packet if packet is not None and (packet.changed or packet.raw != self.datagram.data) else None
+        return packet if packet is not None and packet.differs(self.datagram.data) else None
 
     @property
     def reply(self) -> Packet | None:
@@ -295,7 +295,7 @@ class Exchange:
     def edited_reply(self) -> Packet | None:
         """The reply, if a plugin changed or replaced it."""
         reply = self._reply
-        return reply if reply is not None and (reply.changed or reply.raw != self.reply_data) else None
+        return reply if reply is not None and reply.differs(self.reply_data) else None
 
     @property
     def classes(self) -> set[str]:

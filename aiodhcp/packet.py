@@ -157,13 +157,13 @@ class Packet(dpkt.dhcp.DHCP):  # type: ignore[misc]
             self.options[option] = value
         self._arrived: tuple[Options, tuple[Any, ...]] | None = None
 
-    @classmethod
-    def deferred(cls, raw: bytes, definitions: Definitions = STANDARD_OPTIONS) -> Packet:
+    @staticmethod
+    def deferred(raw: bytes, definitions: Definitions = STANDARD_OPTIONS) -> Packet:
         """``Packet(raw)`` of octets that are known to be a DHCP message: decoded when something of it is looked at."""
-        packet = _Deferred.__new__(_Deferred)
-        packet.__dict__["raw"] = raw
+        packet = _new(_Deferred)
+        packet.raw = raw
         if definitions is not STANDARD_OPTIONS:
-            packet.__dict__["definitions"] = definitions
+            packet.definitions = definitions
         return packet
 
     def unpack(self, buf: bytes) -> None:
@@ -233,6 +233,10 @@ class Packet(dpkt.dhcp.DHCP):  # type: ignore[misc]
         options, fields = self._arrived
         return options is not self.options or fields != _fixed_fields(self)
 
+    def differs(self, data: bytes) -> bool:
+        """Whether it is not what was decoded from these octets: another one, or edited."""
+        return self.changed or self.raw != data
+
     def encode(self, maximum: int = MAXIMUM_LENGTH) -> bytes:
         """The message on the wire, options in their order, long ones in pieces, overloaded where it must be.
 
@@ -295,16 +299,8 @@ class _Undecoded:
     """What a packet does that nobody has looked at: with the first look it becomes a ``Packet``."""
 
     __slots__ = ()
+    definitions: Definitions
     raw: bytes
-
-    def __getattr__(self, name: str) -> Any:
-        # Only what the instance doesn't have comes here: everything but ``raw``.
-        self._decode()
-        return getattr(self, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._decode()
-        setattr(self, name, value)
 
     def _decode(self) -> None:
         object.__setattr__(self, "__class__", Packet)
@@ -324,12 +320,36 @@ class _Undecoded:
         """Whether it differs from what was decoded: it can't."""
         return False
 
+    def differs(self, data: bytes) -> bool:
+        """Whether it is not what was decoded from these octets: another one."""
+        return self.raw != data
+
     @property
     def hardware_address(self) -> str:
         """``chaddr`` for people, without decoding the rest."""
-        return self.raw[28 : 28 + self.raw[2]].hex(":")
+        raw = self.raw
+        return raw[28 : 28 + raw[2]].hex(":")
 
 
-# Past dpkt's metaclass, which would give it slots of its own, so that it couldn't become a ``Packet``.
-_Deferred: Final[type[Packet]] = type.__new__(type(Packet), "Packet", (_Undecoded, Packet), {"__slots__": ()})
+def _decoding(name: str) -> property:
+    """What is only there when the packet is decoded."""
+
+    def look(packet: Any) -> Any:
+        packet._decode()
+        return getattr(packet, name)
+
+    def change(packet: Any, value: Any) -> None:
+        packet._decode()
+        setattr(packet, name, value)
+
+    return property(look, change)
+
+
+# Properties, because a ``__getattr__`` would make each look dearer, also at what is there. Past dpkt's metaclass, which
+# would give it slots of its own, so that it couldn't become a ``Packet``.
+_decoded: Final = {name: _decoding(name) for name in {*Packet.__slots__, *vars(Packet())} - {"raw"}}
+_Deferred: Final[type[Packet]] = type.__new__(
+    type(Packet), "Packet", (_Undecoded, Packet), {"__slots__": (), **_decoded}
+)
+_new: Final = object.__new__
 _fixed_fields: Any = attrgetter(*[name for name, *_ in dpkt.dhcp.DHCP.__hdr__])
