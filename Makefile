@@ -10,7 +10,7 @@ SHELL  := /bin/bash
 # Below the server: what has no input and output, and every branch of it a test.
 CORE   := constants errors wording codecs dnsnames fqdn records definitions formats locations spaces registry options packet parameters \
           leases packing leasetable nonces expression_syntax expression_printing expressions classes filters reservations requestors subnets explanation exchange serveroptions \
-          verdicts policies hookspecs serverspecs implementations hooktable registration shadows hooks relays virtual leaseindex freemap usage addresses placement \
+          verdicts policies hookspecs serverspecs implementations hooktable registration shadows hookcalls hooks relays virtual leaseindex freemap usage addresses placement \
           forcerenew replies leasequery rules engine
 comma  := ,
 space  := $(subst ,, )

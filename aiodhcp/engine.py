@@ -16,6 +16,7 @@ from aiodhcp.constants import BOOTP_MINIMUM_LENGTH, MAXIMUM_LENGTH, DropReason, 
 from aiodhcp.errors import DecodeError, Dropped
 from aiodhcp.exchange import Answer, Datagram, Exchange, Interface
 from aiodhcp.forcerenew import force_renew, obstacle
+from aiodhcp.hookcalls import Step
 from aiodhcp.hooks import Hooks
 from aiodhcp.leasequery import LeaseAnswers
 from aiodhcp.leases import Lease, LeaseState
@@ -41,8 +42,6 @@ _NOT_REFUSED: Final = frozenset({0, MessageType.DISCOVER})
 _ASKING: Final = _JOINING | {MessageType.INFORM}
 _LEASEQUERY: Final = int(MessageType.LEASEQUERY)
 _unpack_fixed: Final = FIXED_FIELDS.unpack_from
-
-Step = Callable[[Exchange], Awaitable[None] | None]
 
 
 class Engine:
@@ -105,21 +104,22 @@ class Engine:
         )
         # Each step of a packet as functions to be called in turn. A hook that nobody implements isn't among them.
         self._arriving: tuple[Step, ...] = (
-            *((hooks.dhcp_new_pkt.run, self._reread) if hooks.dhcp_new_pkt else ()),
-            *((self._handle_options,) if hooks.dhcp_handle_options else ()),
+            *((*hooks.dhcp_new_pkt.steps, self._reread) if hooks.dhcp_new_pkt else ()),
+            *hooks.dhcp_handle_options.steps,
             *((self._place,) if hooks.select_subnet or hooks.reservation_lookup or hooks.unknown_client else ()),
             *((self._select_subnet,) if hooks.select_subnet else ()),
             *((self._look_up,) if hooks.reservation_lookup or hooks.unknown_client else ()),
             *((self._unknown_client,) if hooks.unknown_client else ()),
         )
-        self._answering: tuple[Step, ...] = (
+        before: tuple[Step, ...] = (
             *((_settle,) if hooks.dhcp_delete_client else ()),
             *((self._address_del,) if hooks.dhcp_address_del else ()),
             *((self._address_offer,) if hooks.dhcp_address_offer else ()),
-            self._encode,
-            *((self._pkt_send, self._encode_edited) if hooks.dhcp_pkt_send else ()),
         )
-        self._only_encodes = len(self._answering) == 1
+        self._answering: tuple[Step, ...] = (*before, self._reply) if before else ()
+        self._sending: tuple[Step, ...] = (
+            (*hooks.dhcp_pkt_send.steps, self._encode_edited) if hooks.dhcp_pkt_send else ()
+        )
         self._finishing: tuple[Step, ...] = (self._tell_dropped, self._tell_processed) if hooks.dhcp_pkt_drop else ()
 
     @property
@@ -189,13 +189,15 @@ class Engine:
         """The changes are committed. Fire ``dhcp_address_del``, ``dhcp_address_offer`` and ``dhcp_pkt_send``, and
         encode the reply into ``exchange.answer``, which stays None where there is none.
         """
-        if self._only_encodes:
-            try:
-                self._encode(exchange)
-            except Exception as error:
-                _fault(exchange, error)
-        else:
+        if self._answering:
             exchange.pending = _take(exchange, self._answering)
+            return
+        try:
+            self._encode(exchange)
+        except Exception as error:
+            _fault(exchange, error)
+        if self._sending and exchange.answer is not None:
+            exchange.pending = _take(exchange, self._sending)
 
     def finish(self, exchange: Exchange) -> None:
         """The packet is done with. Fire ``dhcp_pkt_drop``: the reason if it was dropped, then PROCESSED. Once."""
@@ -300,7 +302,7 @@ class Engine:
 
     def _reread(self, exchange: Exchange) -> None:
         """A plugin may have edited or replaced the request: it is looked at as if it had come like that."""
-        if exchange.dropped:
+        if exchange.reason is not None or exchange.vetoed:
             return
         try:
             edited = exchange.edited
@@ -308,9 +310,6 @@ class Engine:
                 _read(exchange, edited.encode())
         except Exception as error:
             exchange.drop(DropReason.INVALID, f"as a plugin left it: {error!r}")
-
-    def _handle_options(self, exchange: Exchange) -> Awaitable[None] | None:
-        return None if exchange.dropped else self.hooks.dhcp_handle_options.run(exchange)
 
     def _place(self, exchange: Exchange) -> None:
         if not exchange.dropped and exchange.op == _BOOTREQUEST and exchange.message_type != _LEASEQUERY:
@@ -367,8 +366,9 @@ class Engine:
             exchange.reply_data = data = exchange.reply_data or self.replies.encode(exchange)
             exchange.answer = self.replies.address(exchange, data)
 
-    def _pkt_send(self, exchange: Exchange) -> Awaitable[None] | None:
-        return self.hooks.dhcp_pkt_send.run(exchange) if exchange.reply_type else None
+    def _reply(self, exchange: Exchange) -> Awaitable[None] | None:
+        self._encode(exchange)
+        return None if exchange.answer is None else _take(exchange, self._sending)
 
     def _encode_edited(self, exchange: Exchange) -> None:
         """A plugin may have edited or replaced the reply."""

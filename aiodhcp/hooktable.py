@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiodhcp.constants import INFINITE, DropReason
 from aiodhcp.exchange import Exchange
+from aiodhcp.implementations import Implementation, itself
 from aiodhcp.packet import Packet
 from aiodhcp.policies import UNSAID, Policy
 from aiodhcp.serveroptions import ServerOptions
 from aiodhcp.subnets import Reservation, Subnet
 from aiodhcp.verdicts import Drop, Nak, Use
 
-if TYPE_CHECKING:
-    from aiodhcp.implementations import Implementation
-
 __all__ = ["HOOKS", "Calling"]
 
 Getter = Callable[[Any], Any]
-Take = Callable[[Exchange, "Implementation", Any], None]
+Take = Callable[[Exchange, Implementation, Any], None]
 
 
 class Calling(NamedTuple):
@@ -53,21 +51,18 @@ class Calling(NamedTuple):
 # ── what is told ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _itself(subject: Any) -> Any:
-    return subject
-
-
 def _dotted(attribute: str) -> Getter:
     number = attrgetter(attribute)
     return lambda subject: IPv4Address(number(subject))
 
 
 def _server_options(exchange: Exchange) -> ServerOptions:
-    return ServerOptions(exchange.received, exchange.htype, exchange.chaddr, exchange.config.definitions)
+    return ServerOptions(exchange.received, exchange.htype, exchange.chaddr, exchange.engine.config.definitions)
 
 
-_PACKET: Final = attrgetter("packet")
-_EXCHANGE: Final[dict[str, Getter]] = {"packet": _PACKET, "exchange": _itself}
+# What is behind the property: Python calls it faster than ``attrgetter`` does.
+_PACKET: Final = vars(Exchange)["packet"].fget
+_EXCHANGE: Final[dict[str, Getter]] = {"packet": _PACKET, "exchange": itself}
 _CHOICE: Final[dict[str, Getter]] = {**_EXCHANGE, "subnet": attrgetter("subnet")}
 
 
@@ -208,8 +203,8 @@ HOOKS: Final[Mapping[str, Calling]] = {
         may_wait=False,
         chooses=True,
     ),
-    "leases_committed": Calling({"leases": _itself}, of_packet=False, may_drop=False),
-    "lease_expired": Calling({"lease": _itself}, of_packet=False, may_drop=False),
-    "lease_recovered": Calling({"lease": _itself}, of_packet=False, may_drop=False),
+    "leases_committed": Calling({"leases": itself}, of_packet=False, may_drop=False),
+    "lease_expired": Calling({"lease": itself}, of_packet=False, may_drop=False),
+    "lease_recovered": Calling({"lease": itself}, of_packet=False, may_drop=False),
 }
 """Every hook by its name."""

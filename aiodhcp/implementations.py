@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import inspect
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from aiodhcp.policies import OnFailure, Policy
 
-__all__ = ["HookMetrics", "Implementation", "where"]
+__all__ = ["AT_ONCE", "HookMetrics", "Implementation", "itself", "where"]
 
 BUCKETS: Final = 64
 """Of the latency histogram: the n-th counts calls of less than 2**n µs. Nothing takes longer than the last says."""
 SHOWN: Final = 27
 """Those that are told apart; all that took longer than the last of them, 34 seconds, is one."""
+AT_ONCE: Final = 256
+"""Calls that are counted together: it takes a fraction of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Implementation:
 
     Attributes:
         call: calls the function for a subject.
-        special: whether there is more to think of than calling it.
+        special: whether there is more to think of than calling it: it watches, is disabled, or failed last time.
+        lasted: seconds that the last calls took, which are not counted yet.
         in_a_row: failures since the last success.
         open_until: when its circuit closes again for a trial; 0 while it is closed.
         disabled: whether it is not called any more.
@@ -86,6 +90,7 @@ class Implementation:
         "function",
         "hook",
         "in_a_row",
+        "lasted",
         "on_error",
         "on_timeout",
         "open_until",
@@ -131,6 +136,7 @@ class Implementation:
         self.in_a_row = 0
         self.errors = self.timeouts = self.vetoes = self.skipped = 0
         self.blocked = self.abandoned = self.differences = 0
+        self.lasted: Final[list[float]] = []
         self.seconds = 0.0
         self.buckets = [0] * BUCKETS
 
@@ -154,6 +160,7 @@ class Implementation:
     @property
     def metrics(self) -> HookMetrics:
         """How it has done so far."""
+        self.count()
         return HookMetrics(
             self.plugin,
             self.hook,
@@ -175,26 +182,39 @@ class Implementation:
 
     def took(self, seconds: float) -> None:
         """A call came to an end."""
-        self.seconds += seconds
-        self.buckets[int(seconds * 1e6).bit_length()] += 1
+        self.lasted.append(seconds)
+        if len(self.lasted) >= AT_ONCE:
+            self.count()
+
+    def count(self) -> None:
+        """Count the last calls."""
+        lasted = self.lasted
+        self.seconds += sum(lasted)
+        lasted.sort()
+        at = bucket = 0
+        while at < len(lasted):
+            end = bisect_left(lasted, 2**bucket / 1e6, at)
+            self.buckets[bucket] += end - at
+            at, bucket = end, bucket + 1
+        lasted.clear()
 
     def failed(self, now: float) -> bool:
         """A call failed. Whether the circuit opens by that."""
         self.in_a_row += 1
+        self.special = True
         if not self.failures or self.in_a_row < self.failures:
             return False
         opens = not self.open_until
         self.open_until = now + self.retry_after
-        self.special = True
         return opens
 
     def may_try(self, now: float) -> bool:
         """Whether it may be called, though it failed so often: one packet tries, the next only after a while."""
-        if self.disabled or now < self.open_until:
-            return False
-        if self.open_until:
+        if self.open_until and not self.disabled:
+            if now < self.open_until:
+                return False
             self.open_until = now + self.retry_after
-        return True
+        return not self.disabled
 
     def works(self) -> bool:
         """A call succeeded after others that failed. Whether the circuit closes by that."""
@@ -219,10 +239,17 @@ def where(function: Any) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(function)
 
 
+def itself(subject: Any) -> Any:
+    """The subject, for what is told it as a whole."""
+    return subject
+
+
 def _caller(function: Callable[..., Any], getters: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
     """What calls a function for a subject, getting only what it wants: this is where the time of a hook goes."""
     if not getters:
         return lambda subject: function()
+    if getters == [itself]:
+        return function
     if len(getters) == 1:
         (one,) = getters
         return lambda subject: function(one(subject))

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from aiodhcp.exchange import Exchange
-from aiodhcp.hooks import Hooks, Runtime
+from aiodhcp.hookcalls import Runtime
+from aiodhcp.hooks import Hooks
 
 __all__ = ["Observer"]
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from typing import Any, Final
 
 from aiodhcp.exchange import CALLED
-from aiodhcp.hooks import Overdue, Runtime
+from aiodhcp.hookcalls import Overdue, Runtime
 from aiodhcp.implementations import Implementation
 
 __all__ = ["HookTasks"]

@@ -16,7 +16,8 @@ from typing import Any
 from aiodhcp import Config, Datagram, Engine, Exchange, Interface, Lease, MessageType, Packet, Pool, Subnet
 from aiodhcp.constants import BROADCAST_ADDRESS, BROADCAST_FLAG, CLIENT_PORT, SERVER_PORT
 from aiodhcp.exchange import Answer
-from aiodhcp.hooks import Hooks, Runtime
+from aiodhcp.hookcalls import Runtime
+from aiodhcp.hooks import Hooks
 from aiodhcp.testing.messages import dotted as dotted
 from aiodhcp.testing.messages import number as number
 

@@ -23,7 +23,8 @@ from aiodhcp import (
     Use,
 )
 from aiodhcp.constants import INFINITE
-from aiodhcp.hooks import Hooks, Runtime
+from aiodhcp.hookcalls import Runtime
+from aiodhcp.hooks import Hooks
 
 
 def said(client: Client) -> dict[str, str]:

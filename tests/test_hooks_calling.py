@@ -9,7 +9,7 @@ from client import AsyncClient, Client, conversation, make_engine, serve
 from plugin_kit import ALL_HOOKS, broken, error_lines, plugin, talk
 
 from aiodhcp import Drop, DropReason, MessageType, Plugin, Policy, hookimpl
-from aiodhcp.hooks import Hook
+from aiodhcp.hookcalls import Hook
 
 # ── order ──
 

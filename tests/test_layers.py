@@ -64,6 +64,7 @@ CORE = [
     "hooktable",
     "registration",
     "shadows",
+    "hookcalls",
     "hooks",
     "usage",
     "addresses",

@@ -14,8 +14,9 @@ from client import AsyncClient, Client, Clock, dotted, make_engine, make_subnet
 from plugin_kit import ALL_HOOKS, broken, error_lines, plugin, talk
 
 from aiodhcp import Config, Drop, DropReason, Engine, MessageType, Nak, Plugin, Policy, Use, hookimpl
-from aiodhcp.hooks import Hooks, Overdue, Runtime
-from aiodhcp.implementations import Implementation, where
+from aiodhcp.hookcalls import Overdue, Runtime
+from aiodhcp.hooks import Hooks
+from aiodhcp.implementations import AT_ONCE, Implementation, where
 from aiodhcp.policies import DEFAULT_POLICY
 
 PACKET_HOOKS = [
@@ -495,6 +496,38 @@ def test_how_long_calls_took(clock):
     assert found.histogram[-1] == (math.inf, 2)
     counted = [sum(count for below, count in found.histogram if below <= limit) for limit in (1e-6, 1e-5, 0.01, 2)]
     assert counted == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("trace", [None, []], ids=["untraced", "traced"])
+def test_calls_that_are_counted_together(trace):
+    """Also while nobody asks: what is not counted yet never grows."""
+    clock = Clock(0)
+    hooks = Hooks([plugin(dhcp_new_pkt=lambda: clock.advance(0.001))], Runtime(clock=clock))
+    subject = Subject()
+    subject.trace = trace
+    for _ in range(3 * AT_ONCE - 1):
+        hooks.dhcp_new_pkt.run(subject)
+    implementation = hooks.dhcp_new_pkt.implementations[0]
+    assert (sum(implementation.buckets), len(implementation.lasted)) == (2 * AT_ONCE, AT_ONCE - 1)
+    for _ in range(2):
+        found = hooks.metrics[0]
+        assert found.calls == sum(count for _, count in found.histogram) == 3 * AT_ONCE - 1
+        assert found.seconds == pytest.approx((3 * AT_ONCE - 1) * 0.001)
+
+
+def test_a_clock_may_begin_anywhere():
+    """A hook that failed is called again, and one whose circuit is open is not."""
+    switch = Switch(working=False)
+    clock = Clock(-1000)
+    hooks = Hooks([given(Policy(failures=2), dhcp_new_pkt=switched(switch))], Runtime(clock=clock))
+    for _ in range(3):
+        hooks.dhcp_new_pkt.run(Subject())
+    assert (switch.calls, hooks.metrics[0].skipped) == (2, 1)
+    clock.advance(30)
+    switch.working = True
+    for _ in range(3):
+        hooks.dhcp_new_pkt.run(Subject())
+    assert (switch.calls, hooks.metrics[0].state) == (5, "working")
 
 
 class Subject:

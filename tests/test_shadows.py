@@ -25,7 +25,8 @@ from aiodhcp import (
     Use,
     hookimpl,
 )
-from aiodhcp.hooks import Hooks, Overdue, Runtime
+from aiodhcp.hookcalls import Overdue, Runtime
+from aiodhcp.hooks import Hooks
 from aiodhcp.shadows import ShadowNote
 
 OTHER = make_subnet("198.51.100.10-198.51.100.99", network="198.51.100.0/24")

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from aiodhcp.exchange import Datagram, Exchange, Interface
-from aiodhcp.hooks import Hooks, Runtime
+from aiodhcp.hookcalls import Runtime
+from aiodhcp.hooks import Hooks
 from aiodhcp.implementations import Implementation
 from aiodhcp.leases import Lease, LeaseState
 from aiodhcp.leasetable import LeaseTable
