@@ -381,12 +381,13 @@ async def test_a_commit_fails_for_a_packet_that_waited(
 
 
 async def test_the_file_is_locked_by_somebody(serve: Any, transport: MemoryTransport, tmp_path: Path) -> None:
-    """The whole of it, with the store that everybody uses."""
+    """The whole of it, with the store that everybody uses, where there is a cursor: commits go into the file."""
     import sqlite3
 
     path = tmp_path / "leases.db"
     store = SqliteStore(path)
     async with serve(store=store) as server:
+        await store.open_cursor("c")
         offer = await ask(transport, discover(1))
         assert store._database is not None
         store._database.execute("PRAGMA busy_timeout = 1")

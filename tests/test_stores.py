@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import os
 import signal
@@ -20,7 +21,7 @@ import pytest
 from aiodhcp import Lease, LeaseState, MemoryStore, SqliteStore, Store, StoreError
 from aiodhcp.leases import NEVER
 from aiodhcp.packing import pack
-from aiodhcp.stores import schema, sqlite
+from aiodhcp.stores import commitlog, schema, sqlite
 from aiodhcp.stores.schema import APPLICATION_ID, MIGRATIONS
 from aiodhcp.stores.sqlite import read_leases
 
@@ -48,10 +49,20 @@ STRANGE = (
 )
 
 
+@pytest.fixture
+def no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that can't sync files by itself, so that commits go into the journal."""
+
+    def syncer(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(commitlog, "Syncer", syncer)
+
+
 # ── every store ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite with events", "json lines"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite without a log", "sqlite with events", "json lines"])
 async def reopened(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Callable[[], Store]]:
@@ -63,6 +74,8 @@ async def reopened(
         await store.load()
         await store.open_cursor("c")
         await store.close()
+    if request.param == "sqlite without a log":
+        request.getfixturevalue("no_log")
     # The one of an appliance of its own.
     monkeypatch.syspath_prepend(Path(__file__).resolve().parent.parent / "examples" / "embedding")
 
@@ -499,6 +512,7 @@ async def test_one_refused_lease_and_nothing_is_written(store: SqliteStore, path
     assert len(read_leases(path)) == len({lease.address for lease in (*before, *good)})
 
 
+@pytest.mark.usefixtures("no_log")
 @pytest.mark.parametrize("action", ["ABORT", "FAIL", "ROLLBACK"])
 async def test_whatever_ends_a_transaction(store: SqliteStore, path: Path, action: str) -> None:
     await store.load()
@@ -544,6 +558,7 @@ async def until(what: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.usefixtures("no_log")
 async def test_a_commit_is_in_the_journal_and_then_in_the_table(store: SqliteStore, path: Path) -> None:
     await store.load()
     await store.commit(leases(3))
@@ -561,6 +576,7 @@ async def test_closing_leaves_all_in_the_table(store: SqliteStore, path: Path) -
     assert (table(path), journal(path)) == (2000, 0)
 
 
+@pytest.mark.usefixtures("no_log")
 async def test_a_busy_server_folds_its_journal_too(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -595,6 +611,7 @@ async def test_what_a_killed_server_left_in_the_journal_is_loaded(path: Path) ->
     assert journal(path) == 0
 
 
+@pytest.mark.usefixtures("no_log")
 async def test_a_journal_that_can_not_be_folded_is_kept(
     store: SqliteStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -666,6 +683,7 @@ async def test_nothing_of_an_unfinished_commit_is_seen(store: SqliteStore, path:
 # Off the loop
 
 
+@pytest.mark.usefixtures("no_log")
 async def test_the_loop_goes_on_while_a_commit_blocks(store: SqliteStore, path: Path) -> None:
     await store.load()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -11,7 +11,7 @@ from aiodhcp.leases import NEVER, STATES, Lease
 from aiodhcp.packing import pack
 from aiodhcp.stores import eventlog
 
-__all__ = ["APPLICATION_ID", "BEFORE_OCTETS", "MIGRATIONS", "migrate", "packed"]
+__all__ = ["APPLICATION_ID", "BEFORE_OCTETS", "MIGRATIONS", "WITH_LOG", "migrate", "packed"]
 
 APPLICATION_ID: Final = 0x64686370
 """``"dhcp"``: what ``PRAGMA application_id`` says of a file of ours."""
@@ -63,9 +63,13 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     """,
     # What happened, for those who follow it.
     eventlog.SCHEMA,
+    # Up to which generation the log (commitlog.py) is in the table.
+    "CREATE TABLE log (folded INTEGER NOT NULL); INSERT INTO log VALUES (0);",
 )
 """One script for each version of the schema, from the one before; ``PRAGMA user_version`` counts them."""
 
+WITH_LOG: Final = 8
+"""The first version of the schema with a log beside the file."""
 BEFORE_OCTETS: Final = 5
 """The last version of the schema that had a column for each field."""
 

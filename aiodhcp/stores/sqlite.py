@@ -1,8 +1,10 @@
 """The default store: one SQLite file, in WAL mode with ``synchronous=FULL``. An fsync ends every commit.
 
-A commit is one row of a journal, however many leases it has; what is there is folded into the table of leases when
-nothing else is to be done. Where somebody follows the events, a commit writes these, too (eventlog.py). The database is
-opened, read and written in one thread of its own, so that the event loop never waits for a disk.
+A commit is one record of a log beside the database, however many leases it has, and an fsync that the event loop does
+not wait for (commitlog.py). Where somebody follows the events a commit writes these, too (eventlog.py), and then, and
+where the system can't sync by itself, it is one row of a journal in the database. What is there, or in the log, is
+folded into the table of leases when nothing else is to be done. The database is opened, read and written in one thread
+of its own, so that the event loop never waits for a disk.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from aiodhcp.errors import StoreError
 from aiodhcp.events import Cursor, LeaseEvent
 from aiodhcp.leases import Lease
 from aiodhcp.packing import PackedLeases, pack, split, unpack
+from aiodhcp.stores.commitlog import CommitLog, LogFile, read_log
 from aiodhcp.stores.eventlog import EventLog, read_active
-from aiodhcp.stores.schema import APPLICATION_ID, BEFORE_OCTETS, migrate, packed
+from aiodhcp.stores.schema import APPLICATION_ID, BEFORE_OCTETS, WITH_LOG, migrate, packed
 from aiodhcp.stores.worker import Worker
 
 __all__ = ["SqliteStore", "read_leases"]
@@ -66,7 +69,8 @@ class SqliteStore:
     """Leases in an SQLite file. One server at a time may have it open; ``aiodhcp leases`` reads it meanwhile.
 
     Args:
-        path: the file; it is made if it doesn't exist. Beside it SQLite keeps ``-wal`` and ``-shm``, and we ``.lock``.
+        path: the file; it is made if it doesn't exist. Beside it SQLite keeps ``-wal`` and ``-shm``, and we ``.lock``
+            and, while it is open, ``-log0`` and ``-log1``.
         max_events: how many events to keep for a cursor that does not move, about: of more, the oldest are dropped.
     """
 
@@ -81,6 +85,9 @@ class SqliteStore:
         # Leases in the journal, of which many may be of the same address.
         self._journalled = 0
         self._events: EventLog | None = None
+        self._log: CommitLog | None = None
+        # One that is not written to any more, but may have leases that are not in the table.
+        self._old_log: CommitLog | None = None
         self._folding: Iterator[None] | None = None
         self._complained = False
 
@@ -93,15 +100,25 @@ class SqliteStore:
         if self._worker is None:
             self._worker = Worker("aiodhcp-sqlite", self._rest, QUIET)
         database = await self._worker.run(self._open)
+        if self._log is not None:
+            try:
+                self._log.start()
+            except OSError as error:
+                log.debug("%s: commits go into the journal: %s", self.path, error)
+                unused, self._log = self._log, None
+                unused.close()
+                unused.remove()
         return PackedLeases(_octets(database, self.path), str(self.path))
 
     def commit(self, changes: Sequence[Lease]) -> asyncio.Future[Sequence[Lease]]:
-        """Write and fsync, in one transaction.
+        """Write and fsync, all or none.
 
         Raises:
-            sqlite3.Error: nothing was written.
+            OSError, sqlite3.Error: it can't be written.
             ValueError: a lease can't be written, and none was.
         """
+        if self._log is not None:
+            return self._log.commit(changes)
         assert self._worker is not None, "load() comes first"
         return self._worker.run(self._write, changes)
 
@@ -109,14 +126,29 @@ class SqliteStore:
         """Close the file and let another server have it."""
         worker, self._worker = self._worker, None
         if worker is not None:
+            await self._leave_log()
             await worker.run(self._close)
             worker.end()
+
+    async def _leave_log(self) -> None:
+        """Write to the log no more: what is committed from now on goes into the journal, and what the log has into the
+        table before that.
+        """
+        if self._log is not None:
+            self._old_log, self._log = self._log, None
+            await self._old_log.finish()
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open_cursor(self, name: str, *, from_start: bool = False) -> tuple[int, Iterable[Lease]]:
         """Go on with a cursor, or begin a new one; see ``EventStore``."""
-        handled, present = await self._ask(lambda events: events.open(name, from_start, self._journal()))
+        await self._leave_log()
+
+        def begin(events: EventLog) -> tuple[int, bool]:
+            self._fold_old_log()
+            return events.open(name, from_start, self._journal())
+
+        handled, present = await self._ask(begin)
         if not present:
             return handled, ()
         last, leases = await asyncio.to_thread(_read_only, self.path, _active)
@@ -176,15 +208,45 @@ class SqliteStore:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
             migrate(database, self.path)
+            generation = self._fold_what_was_left(database)
             for _ in self._fold():
                 pass
             self._events = EventLog(self.path, database, self._max_events)
+            if not self._events.recording:
+                # Two above what is in the table may have been begun, of which nothing can be read.
+                self._log = self._new_log(generation + 3)
             return database
         except BaseException as error:
             self._let_go()
             if isinstance(error, sqlite3.Error):
                 raise StoreError(f"{self.path}: is damaged or can't be read: {error}") from error
             raise
+
+    def _fold_what_was_left(self, database: sqlite3.Connection) -> int:
+        """Put into the table what a server left in the log that did not end as it should. The highest generation."""
+        (folded,) = database.execute("SELECT folded FROM log").fetchone()
+        try:
+            left = [(generation, octets) for generation, octets in read_log(self.path) if generation > folded]
+        except OSError as error:
+            raise StoreError(f"{self.path}: its log can't be read: {error}") from error
+        if left:
+            folded = left[-1][0]
+            for _ in self._into_table(_logged(chain.from_iterable(octets for _, octets in left), self.path), folded):
+                pass
+        return int(folded)
+
+    def _new_log(self, generation: int) -> CommitLog | None:
+        worker = self._worker
+        assert worker is not None
+        if sys.platform != "linux":  # pragma: no cover - the log needs its system calls
+            return None
+        try:
+            return CommitLog.prepare(
+                self.path, generation, lambda file: worker.run(self._fold_log, file), QUIET, JOURNAL_LIMIT
+            )
+        except OSError as error:
+            log.debug("%s: commits go into the journal: %s", self.path, error)
+            return None
 
     def _write(self, changes: Sequence[Lease]) -> Sequence[Lease]:
         database = self._database
@@ -222,11 +284,35 @@ class SqliteStore:
         try:
             if next(self._folding, self) is self:
                 self._folding, self._complained = None, False
-        except (sqlite3.Error, StoreError) as error:
+        except (sqlite3.Error, StoreError, OSError) as error:
             self._folding = None
-            if not self._complained:
-                log.warning("%s: what was committed stays in the journal for now: %s", self.path, error)
-            self._complained = True
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        if not self._complained:
+            log.warning("%s: what was committed stays in the journal for now: %s", self.path, error)
+        self._complained = True
+
+    def _fold_log(self, file: LogFile) -> None:
+        """Move what a file of the log has into the table."""
+        try:
+            for _ in self._into_table(_logged(file.payloads(), self.path), file.generation):
+                pass
+        except (sqlite3.Error, StoreError, OSError) as error:
+            self._complain(error)
+            raise
+        file.leases, self._complained = 0, False
+
+    def _fold_old_log(self) -> None:
+        """Have all in the table that was committed before the journal was."""
+        if self._old_log is not None:
+            # One that was begun is begun again: its leases may be older than those that would be written now.
+            self._folding = None
+            for _ in self._fold():
+                pass
+            self._old_log.close()
+            self._old_log.remove()
+            self._old_log = None
 
     def _fold(self) -> Iterator[None]:
         """Move what is in the journal now into the table, in steps. Between them both have some of it, and whoever
@@ -234,16 +320,30 @@ class SqliteStore:
         """
         database = self._database
         assert database is not None
+        files = [] if self._old_log is None else self._old_log.unfolded
         last = database.execute("SELECT max(id) FROM journal").fetchone()[0]
-        if last is None:
+        if last is None and not files:
             self._journalled = 0
             return
-        leases: dict[int, bytes] = {}
+        leases = _logged(chain.from_iterable(file.payloads() for file in files), self.path)
         count = 0
         for address, octets in _journalled(database, self.path):
             leases[address] = octets
             count += 1
         self._journalled = max(count, self._journalled)
+        yield from self._into_table(leases, files[-1].generation if files else 0)
+        for file in files:
+            file.leases = 0
+        if last is not None:
+            database.execute("DELETE FROM journal WHERE id <= ?", (last,))
+        self._journalled -= count
+        if self._events is not None:
+            self._events.folded(leases)
+
+    def _into_table(self, leases: dict[int, bytes], generation: int) -> Iterator[None]:
+        """Put leases into the table, in steps, and take note of up to where the log is in there."""
+        database = self._database
+        assert database is not None
         # Those that are near each other in the file are written together.
         rest = iter(sorted(leases.items()))
         while piece := list(islice(rest, FOLDED_AT_ONCE)):
@@ -252,19 +352,25 @@ class SqliteStore:
                 for rows in _pieces(piece):
                     database.execute(_PUT[len(rows)], tuple(chain.from_iterable(rows)))
             yield
-        database.execute("DELETE FROM journal WHERE id <= ?", (last,))
-        self._journalled -= count
-        if self._events is not None:
-            self._events.folded(leases)
+        if generation:
+            database.execute("UPDATE log SET folded = max(folded, ?)", (generation,))
 
     def _close(self) -> None:
         if self._database is not None:
-            while self._journalled and not self._complained:
+            while (self._journalled or self._unfolded()) and not self._complained:
                 self._fold_on()
         self._let_go()
 
+    def _unfolded(self) -> bool:
+        return self._old_log is not None and bool(self._old_log.unfolded)
+
     def _let_go(self) -> None:
         self._folding, self._journalled = None, 0
+        if self._old_log is not None:
+            if not self._unfolded():
+                self._old_log.remove()
+            self._old_log.close()
+            self._old_log = None
         if self._events is not None:
             self._events.close()
             self._events = None
@@ -282,6 +388,17 @@ def _pieces(rows: Sequence[tuple[int, bytes]]) -> Iterator[Sequence[tuple[int, b
         while len(rows) - at >= size:
             yield rows[at : at + size]
             at += size
+
+
+def _logged(payloads: Iterable[bytes], path: Path) -> dict[int, bytes]:
+    """The leases of commits, by address and as octets: what was committed last of each."""
+    leases: dict[int, bytes] = {}
+    try:
+        for octets in payloads:
+            leases.update(split(octets))
+    except ValueError as error:
+        raise StoreError(f"{path}: its log is damaged: {error}") from None
+    return leases
 
 
 def _journalled(database: sqlite3.Connection, path: Path) -> Iterator[tuple[int, bytes]]:
@@ -328,8 +445,14 @@ def _octets(database: sqlite3.Connection, path: Path) -> Iterator[bytes]:
         raise StoreError(f"{path}: is damaged or can't be read: {error}") from error
 
 
-def _read(database: sqlite3.Connection, path: Path) -> list[Lease]:
-    """The leases in a file that is only read, and so may be of an older version."""
+def _read(database: sqlite3.Connection, path: Path, logged: Sequence[tuple[int, list[bytes]]]) -> list[Lease]:
+    """The leases in a file that is only read, and so may be of an older version.
+
+    Args:
+        database: of that file.
+        path: to it.
+        logged: what was in its log just before.
+    """
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version <= BEFORE_OCTETS:
         present = {row[1] for row in database.execute("PRAGMA table_info(lease)")}
@@ -338,6 +461,10 @@ def _read(database: sqlite3.Connection, path: Path) -> list[Lease]:
         rows = database.execute(f"SELECT {','.join(columns)} FROM lease ORDER BY address")
         return [unpack(packed(*row)) for row in rows]
     leases = {lease.address: lease for lease in PackedLeases(_octets(database, path), str(path))}
+    if version >= WITH_LOG and logged:
+        (folded,) = database.execute("SELECT folded FROM log").fetchone()
+        payloads = chain.from_iterable(octets for generation, octets in logged if generation > folded)
+        leases.update((address, unpack(octets)) for address, octets in _logged(payloads, path).items())
     leases.update((address, unpack(octets)) for address, octets in _journalled(database, path))
     return [leases[address] for address in sorted(leases)]
 
@@ -348,7 +475,12 @@ def read_leases(path: str | os.PathLike[str]) -> list[Lease]:
     Raises:
         StoreError: there is no such file, or it is not one of ours.
     """
-    return _read_only(path, _read)
+    try:
+        # Before the file: what is in neither of both at any time was committed meanwhile.
+        logged = read_log(Path(path))
+    except OSError as error:
+        raise StoreError(f"{path}: its log can't be read: {error}") from error
+    return _read_only(path, lambda database, path: _read(database, path, logged))
 
 
 def _active(database: sqlite3.Connection, path: Path) -> tuple[int, list[bytes]]:

@@ -1,0 +1,291 @@
+"""CommitLog: what was committed and is not in the table yet, in two files beside it that take turns.
+
+A commit is one record at the end of one file, and an fdatasync of it. What the other file has is put into the table
+meanwhile. Nothing here waits for a disk but ``prepare``, ``payloads`` and ``remove``, which are for another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import struct
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from aiodhcp.leases import Lease
+from aiodhcp.packing import pack
+from aiodhcp.stores.syncer import Syncer
+
+__all__ = ["CommitLog", "LogFile", "log_paths", "read_log"]
+
+_HEAD: Final = struct.Struct("!QII")
+"""Generation, octets that follow, and the check sum of all that."""
+_CHECKED: Final = 12
+PREPARED: Final = 1 << 18
+"""Octets by which a file grows: one that grows with each record takes twice as long to sync."""
+_NOTHING: Final[tuple[Lease, ...]] = ()
+
+
+def log_paths(path: Path) -> tuple[Path, Path]:
+    """The two files of the log of a database."""
+    return path.with_name(path.name + "-log0"), path.with_name(path.name + "-log1")
+
+
+def read_log(path: Path) -> list[tuple[int, list[bytes]]]:
+    """What is in the log of a database: generations and the octets of their commits, in the order in which they were
+    made. A server may write to it meanwhile.
+
+    Raises:
+        OSError: it is there, but can't be read.
+    """
+    found = []
+    for each in log_paths(path):
+        try:
+            found.append(_records(each.read_bytes()))
+        except FileNotFoundError:
+            continue
+    return sorted((generation, octets) for generation, octets in found if generation)
+
+
+def _records(data: bytes) -> tuple[int, list[bytes]]:
+    """The generation of a file, 0 if it has none, and what it holds: up to what was not written wholly, or is left from
+    a generation before.
+    """
+    generation, at, found = 0, 0, []
+    while at + _HEAD.size <= len(data):
+        number, size, check = _HEAD.unpack_from(data, at)
+        octets = data[at + _HEAD.size : at + _HEAD.size + size]
+        if not number or (generation and number != generation) or len(octets) < size:
+            break
+        if zlib.crc32(octets, zlib.crc32(data[at : at + _CHECKED])) != check:
+            break
+        generation = number
+        found.append(octets)
+        at += _HEAD.size + size
+    return generation, found
+
+
+class LogFile:
+    """One of the two files.
+
+    Attributes:
+        generation: of what it holds; 0 before it was written to.
+        leases: how many it holds; 0 where these are in the table, too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.generation = self.leases = 0
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._end = 0
+        # Whatever is in there is older than all that will be.
+        self._prepared = os.fstat(self.descriptor).st_size
+        if self._prepared < PREPARED:
+            self._prepare(PREPARED)
+        os.fsync(self.descriptor)
+
+    def begin(self, generation: int) -> None:
+        """Hold a new generation, and nothing of it yet."""
+        self.generation, self.leases, self._end = generation, 0, 0
+
+    def append(self, octets: bytes, leases: int) -> None:
+        """Write a record behind the others.
+
+        Raises:
+            OSError: it can't be; the next one takes its place.
+        """
+        head = _HEAD.pack(self.generation, len(octets), 0)[:_CHECKED]
+        record = b"".join((head, zlib.crc32(octets, zlib.crc32(head)).to_bytes(4), octets))
+        end = self._end + len(record)
+        if end > self._prepared:
+            self._prepare(end + PREPARED)
+        _write(self.descriptor, record, self._end)
+        self._end = end
+        self.leases += leases
+
+    def payloads(self) -> Iterator[bytes]:
+        """The octets of its commits, in order."""
+        data, at = os.pread(self.descriptor, self._end, 0), 0
+        while at < len(data):
+            _, size, _ = _HEAD.unpack_from(data, at)
+            at += _HEAD.size + size
+            yield data[at - size : at]
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.descriptor)
+
+    def _prepare(self, end: int) -> None:
+        _write(self.descriptor, bytes(end - self._prepared), self._prepared)
+        self._prepared = end
+
+
+def _write(descriptor: int, octets: bytes, at: int) -> None:
+    if os.pwrite(descriptor, octets, at) < len(octets):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class CommitLog:
+    """The log of a database, written by one server.
+
+    ``prepare`` it in a thread, then ``start`` it on the event loop.
+
+    Args:
+        files: the two.
+        generation: of the first that is written to; higher than any before.
+        fold: has what a file holds put into the table, and sets its ``leases`` to 0 then.
+        quiet: seconds without a commit, after which there is time for that.
+        limit: leases in a file from which on that is done however busy the server is.
+    """
+
+    def __init__(
+        self,
+        files: tuple[LogFile, LogFile],
+        generation: int,
+        fold: Callable[[LogFile], asyncio.Future[None]],
+        quiet: float,
+        limit: int,
+    ) -> None:
+        self._file, self._other = files
+        self._fold, self._quiet, self._limit = fold, quiet, limit
+        self._file.begin(generation)
+        # Commits whose file is being synced, and those that wait for the next time.
+        self._now: list[asyncio.Future[Sequence[Lease]]] = []
+        self._next: deque[asyncio.Future[Sequence[Lease]]] = deque()
+        self._folding: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = self._busy = False
+
+    @classmethod
+    def prepare(
+        cls, path: Path, generation: int, fold: Callable[[LogFile], asyncio.Future[None]], quiet: float, limit: int
+    ) -> CommitLog:
+        """Make the files of the log of a database, or take those that are there and were read.
+
+        Raises:
+            OSError: they can't be made.
+        """
+        first, second = log_paths(path)
+        one = LogFile(first)
+        try:
+            two = LogFile(second)
+        except BaseException:
+            one.close()
+            raise
+        # A file is there after a crash only if its directory says so.
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        return cls((one, two), generation, fold, quiet, limit)
+
+    def start(self) -> None:
+        """Begin to take commits, on this event loop.
+
+        Raises:
+            OSError: this system can't sync files by itself.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._syncer = Syncer(self._loop, self._synced)
+
+    def commit(self, changes: Sequence[Lease]) -> asyncio.Future[Sequence[Lease]]:
+        """Write leases and sync them. Fails with OSError or ValueError, and then they may come again."""
+        done: asyncio.Future[Sequence[Lease]] = self._loop.create_future()
+        try:
+            self._file.append(b"".join(map(pack, changes)), len(changes))
+        except (OSError, ValueError) as error:
+            done.set_exception(error)
+            return done
+        self._next.append(done)
+        self._busy = True
+        if not self._now:
+            self._sync()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._quiet, self._look)
+        return done
+
+    @property
+    def unfolded(self) -> list[LogFile]:
+        """The files whose leases are not in the table, the older one first."""
+        return sorted((each for each in (self._file, self._other) if each.leases), key=lambda each: each.generation)
+
+    async def finish(self) -> None:
+        """Take no more commits, and wait for what is under way."""
+        self._due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._now or self._next or self._folding is not None:
+            waiting: list[asyncio.Future[Any]] = [*self._now, *self._next]
+            await asyncio.wait(waiting if self._folding is None else [*waiting, self._folding])
+            # What happens when they are done is a callback, too.
+            await asyncio.sleep(0)
+        self._syncer.close()
+
+    def remove(self) -> None:
+        """Have no files any more: what they held is in the table."""
+        for each in (self._file, self._other):
+            each.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for each in (self._file, self._other):
+            each.close()
+
+    def _sync(self) -> None:
+        self._now = list(self._next)
+        self._next.clear()
+        try:
+            self._syncer.begin(self._file.descriptor)
+        except OSError as error:
+            self._synced(error)
+
+    def _synced(self, error: OSError | None) -> None:
+        now, self._now = self._now, []
+        if self._next:
+            self._sync()
+        elif self._due:
+            self._turn()
+        for done in now:
+            if done.done():  # it was cancelled
+                continue
+            if error is None:
+                done.set_result(_NOTHING)
+            else:
+                done.set_exception(error)
+
+    def _look(self) -> None:
+        """Now and then: is there time, or need, to put what is in a file into the table?"""
+        self._timer = None
+        if self._folding is None:
+            if self._other.leases:  # the last attempt failed
+                self._begin_folding()
+            elif self._file.leases and (not self._busy or self._file.leases >= self._limit):
+                if self._now:
+                    self._due = True
+                else:
+                    self._turn()
+        self._busy = False
+        if self._file.leases or self._other.leases:
+            self._timer = self._loop.call_later(self._quiet, self._look)
+
+    def _turn(self) -> None:
+        """Nothing is under way: the other file is written to, and this one can be put into the table."""
+        self._due = False
+        self._file, self._other = self._other, self._file
+        self._file.begin(self._other.generation + 1)
+        self._begin_folding()
+
+    def _begin_folding(self) -> None:
+        self._folding = self._fold(self._other)
+        self._folding.add_done_callback(self._folded)
+
+    def _folded(self, folding: asyncio.Future[None]) -> None:
+        self._folding = None
+        if not folding.cancelled():
+            folding.exception()  # which was told where it was raised; the next look begins again
