@@ -48,7 +48,8 @@ def _aiodhcp_missing() -> str | None:
 def _aiodhcp_version() -> str:
     import aiodhcp
 
-    return f"{aiodhcp.__version__} of {Path(aiodhcp.__file__).parent}, Python {sys.version.split()[0]} of {sys.base_prefix}"
+    python = f"Python {sys.version.split()[0]} of {sys.base_prefix}"
+    return f"{aiodhcp.__version__} of {Path(aiodhcp.__file__).parent}, {python}"
 
 
 def aiodhcp_with(text: str, plan: Plan) -> Launch:

@@ -7,9 +7,11 @@ import errno
 import os
 import shutil
 import sqlite3
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -269,14 +271,14 @@ def test_a_file_that_was_not_written_wholly(
     first, _ = log_paths(path)
     file = LogFile(first)
     ends = [0]
-    for generation, all_octets in ((3, before), (5, commits)):
-        file.begin(generation)
+    for all_octets in (before, commits):
+        file.begin(file.generation)
         for octets in all_octets:
             file.append(octets, 1)
             ends.append(file._end)
     file.close()
     written = first.read_bytes()
-    assert read_log(path) == [(5, commits)]
+    assert read_log(path) == [(file.generation, commits)]
     end = data.draw(st.integers(0, ends[-1]))
     kept = sum(each <= end for each in ends[1 + len(before) :])
     # The pages of the rest never came to the disk: zeros, or what was there before.
@@ -284,7 +286,7 @@ def test_a_file_that_was_not_written_wholly(
     first.write_bytes(written[:end] + rest)
     found = read_log(path)
     if kept:
-        assert found[0][0] == 5
+        assert found[0][0] == file.generation
         assert found[0][1][:kept] == commits[:kept]
     # A record may end in zeros by itself.
     assert all(octets == commits[: len(octets)] for _, octets in found)
@@ -294,7 +296,7 @@ async def test_a_log_that_is_damaged(path: Path) -> None:
     await reread(path)
     first, _ = log_paths(path)
     file = LogFile(first)
-    file.begin(99)
+    file.begin(1 << 40)
     file.append(b"no lease", 1)
     file.close()
     for attempt in (reread(path), asyncio.to_thread(read_leases, path)):
@@ -339,8 +341,41 @@ async def test_a_disk_that_does_not_sync(store: SqliteStore, path: Path, monkeyp
                 await store.commit(leases(1))
             gone = store.commit(leases(1))
             gone.cancel()
-    await store.commit(leases(1))
-    assert read_leases(path) == leases(1)
+            # Linux takes what it could not write for written.
+            for file in log_paths(path):
+                file.write_bytes(bytes(file.stat().st_size))
+    await store.commit(leases(3))
+    assert read_leases(path) == leases(3)
+    await until_folded(path)
+    assert table(path) == 3
+
+
+async def test_a_disk_that_does_not_sync_before_a_turn(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.commit(leases(3))
+    with monkeypatch.context() as now:
+        now.setattr(Syncer, "begin", lambda self, descriptor: self._done(OSError(errno.EIO, "broken")))
+        with pytest.raises(OSError, match="broken"):
+            await store.commit(leases(3, 3))
+    # What nobody was promised may be there, or not.
+    await until(lambda: table(path) == 6)
+
+
+async def test_a_file_that_does_not_have_what_was_written(
+    store: SqliteStore, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is folded of it, and nobody hears that it was."""
+    await store.commit(leases(3))
+    first, _ = log_paths(path)
+    kept = first.read_bytes()
+    first.write_bytes(bytes(len(kept)))
+    await until(lambda: bool(caplog.messages))
+    assert f"{first}: is not what was written to it" in caplog.text
+    await store.commit(leases(3, 3))
+    assert table(path) == 0
+    first.write_bytes(kept)
+    await until(lambda: table(path) == 6)
 
 
 @pytest.mark.parametrize("what", ["Syncer", "LogFile"])
@@ -363,6 +398,145 @@ async def test_a_system_without(what: str, path: Path, monkeypatch: pytest.Monke
         assert database.execute("SELECT count(*) FROM journal").fetchone() == (1,)
     await store.close()
     assert await reread(path) == leases(3)
+
+
+@pytest.mark.parametrize("call", ["fsync", "pwrite", "open"])
+async def test_a_log_that_can_not_be_made(call: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server does without, and nothing is left of the attempt."""
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as now:
+
+        def refuse(what: object, *arguments: object, **more: object) -> int:
+            if call != "open" or str(what).endswith("log1"):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            return really(what, *arguments, **more)  # type: ignore[no-any-return]
+
+        really: Any = getattr(os, call)
+        now.setattr(commitlog.os, call, refuse)
+        store = SqliteStore(path)
+        await store.load()
+    assert not any(each.exists() for each in log_paths(path))
+    await store.commit(leases(3))
+    await store.close()
+    assert await reread(path) == leases(3)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_files_that_can_not_be_removed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count for nothing, since all that they hold is in the table."""
+    store = SqliteStore(path)
+    await store.load()
+    await store.commit(leases(3))
+    with monkeypatch.context() as now:
+
+        def refuse(self: Path, missing_ok: bool = False) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        now.setattr(Path, "unlink", refuse)
+        await store.close()
+    assert all(each.exists() for each in log_paths(path))
+    assert await reread(path) == leases(3)
+    assert not any(each.exists() for each in log_paths(path))
+
+
+async def test_what_a_client_writes_is_no_record(store: SqliteStore, path: Path) -> None:
+    """Behind the last record is what was there before, as clients sent it."""
+    forged = a_lease(1, hostname="forged")
+    for generation in range(5):
+        octets = pack(forged)
+        head = commitlog._HEAD.pack(generation, len(octets), 0)[: commitlog._CHECKED]
+        record = head + zlib.crc32(octets, zlib.crc32(head)).to_bytes(4) + octets
+        # Wherever it stands.
+        await store.commit([a_lease(2)._replace(client=bytes(at) + record) for at in range(100)])
+        await until_folded(path)
+        for number in range(3):
+            await store.commit([a_lease(1 + number)])
+            assert read_leases(path)[0] == a_lease(1)
+
+
+async def test_a_crash_before_anything_can_be_read(store: SqliteStore, path: Path, tmp_path: Path) -> None:
+    """Of the commits of before, which nobody was promised, the second came to the disk, and the first did not."""
+    await store.commit(leases(100))
+    await store.commit([a_lease(200, hostname="lost")])
+    left = copied(path, tmp_path / "left")
+    first, _ = log_paths(left)
+    first.write_bytes(bytes(4096) + first.read_bytes()[4096:])
+    again = SqliteStore(left)
+    assert list(await again.load()) == []
+    await again.commit(leases(100))
+    assert read_leases(left) == leases(100)
+    await again.close()
+
+
+# ── who doesn't wait ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_who_opens_or_closes_it_goes_away(path: Path) -> None:
+    for turns in range(6):
+        store = SqliteStore(path)
+        loading = asyncio.create_task(_load(store))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        loading.cancel()
+        await store.close()
+    store = SqliteStore(path)
+    await store.load()
+    commit = store.commit(leases(3))
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    await store.close()
+    assert await reread(path) == leases(3)
+    assert commit.done()
+
+
+async def _load(store: SqliteStore) -> None:
+    await store.load()
+
+
+async def test_many_who_want_events(store: SqliteStore, path: Path) -> None:
+    commits = [store.commit(leases(1, number)) for number in range(3)]
+    wanting = [asyncio.create_task(_cursor(store, name)) for name in "abc"]
+    await asyncio.sleep(0)
+    wanting[0].cancel()
+    await asyncio.wait(wanting)
+    assert [await commit for commit in commits] == [()] * 3
+    assert {cursor.name for cursor in await store.cursors()} >= {"b", "c"}
+    await store.commit(leases(1, 3))
+    assert read_leases(path) == leases(4)
+
+
+async def _cursor(store: SqliteStore, name: str) -> None:
+    await store.open_cursor(name)
+
+
+def test_an_event_loop_that_is_over(path: Path) -> None:
+    store = SqliteStore(path)
+
+    async def begin() -> None:
+        await store.load()
+        await store.commit(leases(1))
+        store.commit(leases(1, 1))
+
+    async def go_on() -> None:
+        await store.commit(leases(1, 2))
+        assert read_leases(path) == leases(3)
+        await store.open_cursor("c")
+        await store.close()
+
+    asyncio.run(begin())
+    asyncio.run(asyncio.wait_for(go_on(), 10))
+    assert asyncio.run(reread(path)) == leases(3)
+    again = SqliteStore(path.with_name("again.db"))
+
+    async def load() -> None:
+        await again.load()
+        again.commit(leases(1))
+
+    asyncio.run(load())
+    asyncio.run(asyncio.wait_for(again.close(), 10))
+    assert read_leases(path.with_name("again.db")) == leases(1)
 
 
 # ── the syncer ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -393,3 +567,21 @@ async def test_a_machine_that_nobody_knows(machine: str, system: str, monkeypatc
     monkeypatch.setattr("sys.platform", system)
     with pytest.raises(OSError, match="Function not implemented"):
         Syncer(asyncio.get_running_loop(), lambda error: None)
+
+
+@pytest.mark.parametrize("call", ["_FDSYNC", "eventfd"])
+async def test_a_kernel_that_refuses(call: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    if call == "_FDSYNC":
+        monkeypatch.setattr("aiodhcp.stores.syncer._FDSYNC", 77)
+    else:
+        monkeypatch.setattr(os, "eventfd", refuse)
+    before = len(os.listdir("/proc/self/fd"))
+    store = SqliteStore(path)
+    await store.load()
+    await store.commit(leases(3))
+    await store.close()
+    assert await reread(path) == leases(3)
+    assert len(os.listdir("/proc/self/fd")) == before

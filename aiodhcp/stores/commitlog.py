@@ -9,30 +9,44 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import secrets
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from aiodhcp.errors import StoreError
 from aiodhcp.leases import Lease
 from aiodhcp.packing import pack
 from aiodhcp.stores.syncer import Syncer
 
-__all__ = ["CommitLog", "LogFile", "log_paths", "read_log"]
+__all__ = ["CommitLog", "LogFile", "discard_log", "log_paths", "read_log"]
 
 _HEAD: Final = struct.Struct("!QII")
 """Generation, octets that follow, and the check sum of all that."""
 _CHECKED: Final = 12
 PREPARED: Final = 1 << 18
 """Octets by which a file grows: one that grows with each record takes twice as long to sync."""
+STEP: Final = 1 << 32
+"""The most that a generation is above the one before, by chance: what a client has written to the disk, as its client
+identifier perhaps, must not pass for a record.
+"""
 _NOTHING: Final[tuple[Lease, ...]] = ()
 
 
 def log_paths(path: Path) -> tuple[Path, Path]:
     """The two files of the log of a database."""
     return path.with_name(path.name + "-log0"), path.with_name(path.name + "-log1")
+
+
+def discard_log(path: Path) -> None:
+    """Have no log any more, if possible: all that it holds is in the table."""
+    for each in log_paths(path):
+        with suppress(OSError):
+            each.unlink()
 
 
 def read_log(path: Path) -> list[tuple[int, list[bytes]]]:
@@ -70,27 +84,35 @@ def _records(data: bytes) -> tuple[int, list[bytes]]:
 
 
 class LogFile:
-    """One of the two files.
+    """One of the two files, made anew.
 
     Attributes:
         generation: of what it holds; 0 before it was written to.
         leases: how many it holds; 0 where these are in the table, too.
+        unsynced: the records at its end that may not be on the disk.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.generation = self.leases = 0
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self._end = 0
-        # Whatever is in there is older than all that will be.
-        self._prepared = os.fstat(self.descriptor).st_size
-        if self._prepared < PREPARED:
+        self.unsynced: list[bytes] = []
+        self._end = self._prepared = 0
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
             self._prepare(PREPARED)
-        os.fsync(self.descriptor)
+            os.fsync(self.descriptor)
+        except OSError:
+            self.remove()
+            raise
 
-    def begin(self, generation: int) -> None:
-        """Hold a new generation, and nothing of it yet."""
-        self.generation, self.leases, self._end = generation, 0, 0
+    def begin(self, after: int) -> None:
+        """Hold a new generation, and nothing of it yet.
+
+        Args:
+            after: a generation that is older.
+        """
+        self.generation, self.leases, self._end = after + 1 + secrets.randbelow(STEP), 0, 0
+        self.unsynced.clear()
 
     def append(self, octets: bytes, leases: int) -> None:
         """Write a record behind the others.
@@ -106,18 +128,40 @@ class LogFile:
         _write(self.descriptor, record, self._end)
         self._end = end
         self.leases += leases
+        self.unsynced.append(record)
 
-    def payloads(self) -> Iterator[bytes]:
-        """The octets of its commits, in order."""
-        data, at = os.pread(self.descriptor, self._end, 0), 0
-        while at < len(data):
-            _, size, _ = _HEAD.unpack_from(data, at)
-            at += _HEAD.size + size
-            yield data[at - size : at]
+    def rewrite(self) -> None:
+        """Write again what may not be on the disk: of a sync that failed the kernel keeps nothing to be written.
+
+        Raises:
+            OSError: it can't be.
+        """
+        octets = b"".join(self.unsynced)
+        _write(self.descriptor, octets, self._end - len(octets))
+
+    def payloads(self) -> list[bytes]:
+        """The octets of its commits, in order.
+
+        Raises:
+            OSError: it can't be read.
+            StoreError: that is not what was written.
+        """
+        generation, found = _records(os.pread(self.descriptor, self._end, 0))
+        if generation != self.generation or sum(map(len, found)) + len(found) * _HEAD.size != self._end:
+            raise StoreError(f"{self.path}: is not what was written to it")
+        return found
 
     def close(self) -> None:
-        """Let go of it."""
-        os.close(self.descriptor)
+        """Let go of it. May be called twice."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def remove(self) -> None:
+        """Let go of it, and have no such file any more, if possible: what it held is elsewhere."""
+        self.close()
+        with suppress(OSError):
+            self.path.unlink()
 
     def _prepare(self, end: int) -> None:
         _write(self.descriptor, bytes(end - self._prepared), self._prepared)
@@ -136,7 +180,7 @@ class CommitLog:
 
     Args:
         files: the two.
-        generation: of the first that is written to; higher than any before.
+        after: a generation that is older than all that will be written.
         fold: has what a file holds put into the table, and sets its ``leases`` to 0 then.
         quiet: seconds without a commit, after which there is time for that.
         limit: leases in a file from which on that is done however busy the server is.
@@ -145,44 +189,47 @@ class CommitLog:
     def __init__(
         self,
         files: tuple[LogFile, LogFile],
-        generation: int,
+        after: int,
         fold: Callable[[LogFile], asyncio.Future[None]],
         quiet: float,
         limit: int,
     ) -> None:
         self._file, self._other = files
         self._fold, self._quiet, self._limit = fold, quiet, limit
-        self._file.begin(generation)
+        self._file.begin(after)
         # Commits whose file is being synced, and those that wait for the next time.
         self._now: list[asyncio.Future[Sequence[Lease]]] = []
         self._next: deque[asyncio.Future[Sequence[Lease]]] = deque()
         self._folding: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._due = self._busy = False
+        self._syncer: Syncer | None = None
+        # How many records are being synced; whether the last sync failed.
+        self._covered = 0
+        self._failed = self._due = self._busy = False
+        self._waiting: asyncio.Future[None] | None = None
 
     @classmethod
     def prepare(
-        cls, path: Path, generation: int, fold: Callable[[LogFile], asyncio.Future[None]], quiet: float, limit: int
+        cls, path: Path, after: int, fold: Callable[[LogFile], asyncio.Future[None]], quiet: float, limit: int
     ) -> CommitLog:
-        """Make the files of the log of a database, or take those that are there and were read.
+        """Make the files of the log of a database, in the place of those that are there.
 
         Raises:
             OSError: they can't be made.
         """
         first, second = log_paths(path)
-        one = LogFile(first)
-        try:
+        with ExitStack() as undo:
+            one = LogFile(first)
+            undo.callback(one.remove)
             two = LogFile(second)
-        except BaseException:
-            one.close()
-            raise
-        # A file is there after a crash only if its directory says so.
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
+            undo.callback(two.remove)
+            # A file is there after a crash only if its directory says so.
+            directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            undo.callback(os.close, directory)
             os.fsync(directory)
-        finally:
-            os.close(directory)
-        return cls((one, two), generation, fold, quiet, limit)
+            undo.pop_all()
+        os.close(directory)
+        return cls((one, two), after, fold, quiet, limit)
 
     def start(self) -> None:
         """Begin to take commits, on this event loop.
@@ -192,6 +239,18 @@ class CommitLog:
         """
         self._loop = asyncio.get_running_loop()
         self._syncer = Syncer(self._loop, self._synced)
+        try:
+            # Before it counts: not every kernel that knows the call knows how to sync.
+            self._syncer.begin(self._file.descriptor)
+        except OSError:
+            self._syncer.close()
+            raise
+        self._now.append(self._loop.create_future())
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the event loop that it was started on."""
+        return self._syncer is not None and asyncio.get_running_loop() is self._loop
 
     def commit(self, changes: Sequence[Lease]) -> asyncio.Future[Sequence[Lease]]:
         """Write leases and sync them. Fails with OSError or ValueError, and then they may come again."""
@@ -215,22 +274,25 @@ class CommitLog:
         return sorted((each for each in (self._file, self._other) if each.leases), key=lambda each: each.generation)
 
     async def finish(self) -> None:
-        """Take no more commits, and wait for what is under way."""
+        """Take no more commits, and wait for what is under way. On another event loop nobody hears of that."""
+        if self._syncer is None:
+            return
+        if not self.is_here:
+            self._syncer.close()
+            return
         self._due = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._now or self._next or self._folding is not None:
-            waiting: list[asyncio.Future[Any]] = [*self._now, *self._next]
-            await asyncio.wait(waiting if self._folding is None else [*waiting, self._folding])
-            # What happens when they are done is a callback, too.
-            await asyncio.sleep(0)
+            self._waiting = self._loop.create_future()
+            await self._waiting
         self._syncer.close()
 
     def remove(self) -> None:
         """Have no files any more: what they held is in the table."""
         for each in (self._file, self._other):
-            each.path.unlink(missing_ok=True)
+            each.remove()
 
     def close(self) -> None:
         """Let go of the files."""
@@ -238,15 +300,22 @@ class CommitLog:
             each.close()
 
     def _sync(self) -> None:
+        assert self._syncer is not None
         self._now = list(self._next)
         self._next.clear()
+        self._covered = len(self._file.unsynced)
         try:
+            if self._failed:
+                self._file.rewrite()
             self._syncer.begin(self._file.descriptor)
         except OSError as error:
             self._synced(error)
 
     def _synced(self, error: OSError | None) -> None:
         now, self._now = self._now, []
+        self._failed = error is not None
+        if error is None:
+            del self._file.unsynced[: self._covered]
         if self._next:
             self._sync()
         elif self._due:
@@ -258,6 +327,11 @@ class CommitLog:
                 done.set_result(_NOTHING)
             else:
                 done.set_exception(error)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def _look(self) -> None:
         """Now and then: is there time, or need, to put what is in a file into the table?"""
@@ -276,9 +350,13 @@ class CommitLog:
 
     def _turn(self) -> None:
         """Nothing is under way: the other file is written to, and this one can be put into the table."""
-        self._due = False
+        self._due = self._failed = False
         self._file, self._other = self._other, self._file
-        self._file.begin(self._other.generation + 1)
+        self._file.begin(self._other.generation)
+        if self._other.unsynced:
+            # It has to stay in memory until it is in the table.
+            with suppress(OSError):
+                self._other.rewrite()
         self._begin_folding()
 
     def _begin_folding(self) -> None:
@@ -289,3 +367,4 @@ class CommitLog:
         self._folding = None
         if not folding.cancelled():
             folding.exception()  # which was told where it was raised; the next look begins again
+        self._wake()

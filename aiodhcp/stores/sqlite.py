@@ -23,7 +23,7 @@ from aiodhcp.errors import StoreError
 from aiodhcp.events import Cursor, LeaseEvent
 from aiodhcp.leases import Lease
 from aiodhcp.packing import PackedLeases, pack, split, unpack
-from aiodhcp.stores.commitlog import CommitLog, LogFile, read_log
+from aiodhcp.stores.commitlog import STEP, CommitLog, LogFile, discard_log, read_log
 from aiodhcp.stores.eventlog import EventLog, read_active
 from aiodhcp.stores.schema import APPLICATION_ID, BEFORE_OCTETS, WITH_LOG, migrate, packed
 from aiodhcp.stores.worker import Worker
@@ -88,6 +88,8 @@ class SqliteStore:
         self._log: CommitLog | None = None
         # One that is not written to any more, but may have leases that are not in the table.
         self._old_log: CommitLog | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._folding: Iterator[None] | None = None
         self._complained = False
 
@@ -106,7 +108,6 @@ class SqliteStore:
             except OSError as error:
                 log.debug("%s: commits go into the journal: %s", self.path, error)
                 unused, self._log = self._log, None
-                unused.close()
                 unused.remove()
         return PackedLeases(_octets(database, self.path), str(self.path))
 
@@ -118,7 +119,9 @@ class SqliteStore:
             ValueError: a lease can't be written, and none was.
         """
         if self._log is not None:
-            return self._log.commit(changes)
+            if self._log.is_here:
+                return self._log.commit(changes)
+            self._old_log, self._log = self._log, None
         assert self._worker is not None, "load() comes first"
         return self._worker.run(self._write, changes)
 
@@ -126,9 +129,16 @@ class SqliteStore:
         """Close the file and let another server have it."""
         worker, self._worker = self._worker, None
         if worker is not None:
+            self._closing = asyncio.create_task(self._end(worker), name="aiodhcp store")
+        await _shared(self._closing)
+
+    async def _end(self, worker: Worker) -> None:
+        try:
             await self._leave_log()
-            await worker.run(self._close)
-            worker.end()
+        finally:
+            closed = worker.run(self._close)
+        await closed
+        worker.end()
 
     async def _leave_log(self) -> None:
         """Write to the log no more: what is committed from now on goes into the journal, and what the log has into the
@@ -136,7 +146,8 @@ class SqliteStore:
         """
         if self._log is not None:
             self._old_log, self._log = self._log, None
-            await self._old_log.finish()
+            self._leaving = asyncio.create_task(self._old_log.finish(), name="aiodhcp log")
+        await _shared(self._leaving)
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -213,8 +224,9 @@ class SqliteStore:
                 pass
             self._events = EventLog(self.path, database, self._max_events)
             if not self._events.recording:
-                # Two above what is in the table may have been begun, of which nothing can be read.
-                self._log = self._new_log(generation + 3)
+                self._log = self._new_log(generation)
+            if self._log is None:
+                discard_log(self.path)
             return database
         except BaseException as error:
             self._let_go()
@@ -233,7 +245,10 @@ class SqliteStore:
             folded = left[-1][0]
             for _ in self._into_table(_logged(chain.from_iterable(octets for _, octets in left), self.path), folded):
                 pass
-        return int(folded)
+        # Two more may have been begun, of which nothing can be read: none of that counts any more.
+        folded = int(folded) + 2 * STEP
+        database.execute("UPDATE log SET folded = ?", (folded,))
+        return folded
 
     def _new_log(self, generation: int) -> CommitLog | None:
         worker = self._worker
@@ -266,7 +281,7 @@ class SqliteStore:
 
     def _rest(self) -> bool:
         """There is time to fold. Whether there still is something to be folded."""
-        if self._journalled:
+        if self._journalled or self._unfolded():
             self._fold_on()
         events = self._events
         if events is not None and events.untidy:
@@ -275,7 +290,7 @@ class SqliteStore:
             except sqlite3.Error as error:
                 log.debug("%s: old events can't be removed now: %s", self.path, error)
                 events.untidy = False
-        return bool(self._journalled) or (events is not None and events.untidy)
+        return bool(self._journalled) or self._unfolded() or (events is not None and events.untidy)
 
     def _fold_on(self) -> None:
         """A step of folding, which may fail without harm: the journal keeps what it has."""
@@ -310,9 +325,8 @@ class SqliteStore:
             self._folding = None
             for _ in self._fold():
                 pass
-            self._old_log.close()
-            self._old_log.remove()
-            self._old_log = None
+            old, self._old_log = self._old_log, None
+            old.remove()
 
     def _fold(self) -> Iterator[None]:
         """Move what is in the journal now into the table, in steps. Between them both have some of it, and whoever
@@ -356,6 +370,8 @@ class SqliteStore:
             database.execute("UPDATE log SET folded = max(folded, ?)", (generation,))
 
     def _close(self) -> None:
+        if self._log is not None:  # who opened it didn't wait for that
+            self._old_log, self._log = self._log, None
         if self._database is not None:
             while (self._journalled or self._unfolded()) and not self._complained:
                 self._fold_on()
@@ -367,10 +383,11 @@ class SqliteStore:
     def _let_go(self) -> None:
         self._folding, self._journalled = None, 0
         if self._old_log is not None:
-            if not self._unfolded():
-                self._old_log.remove()
-            self._old_log.close()
-            self._old_log = None
+            old, self._old_log = self._old_log, None
+            if old.unfolded:
+                old.close()
+            else:
+                old.remove()
         if self._events is not None:
             self._events.close()
             self._events = None
@@ -380,6 +397,12 @@ class SqliteStore:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+async def _shared(task: asyncio.Task[None] | None) -> None:
+    """Wait for what all wait for, and what goes on when one of them doesn't any more."""
+    if task is not None and task.get_loop() is asyncio.get_running_loop():
+        await asyncio.shield(task)
 
 
 def _pieces(rows: Sequence[tuple[int, bytes]]) -> Iterator[Sequence[tuple[int, bytes]]]:

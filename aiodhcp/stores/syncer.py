@@ -54,7 +54,11 @@ class Syncer:
         if self._call(ctypes.c_long(setup), ctypes.c_long(1), ctypes.byref(self._context)) < 0:
             raise _failure()
         self._loop, self._done = loop, done
-        self._ready = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            self._ready = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        except OSError:
+            self._call(ctypes.c_long(self._destroy), self._context)
+            raise
         self._request = ctypes.create_string_buffer(_REQUEST.size)
         self._event = ctypes.create_string_buffer(_EVENT.size)
         requests = (ctypes.c_void_p * 1)(ctypes.addressof(self._request))
