@@ -6,18 +6,17 @@ import asyncio
 import errno
 import os
 import shutil
-import sqlite3
 import zlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_eventlog import path, store  # noqa: F401 - they are fixtures
+from test_stores import a_lease, execute, journal, leases, load_and_close, table, until, value
 
-from aiodhcp import Lease, LeaseState, SqliteStore, StoreError
+from aiodhcp import Lease, SqliteStore, StoreError
 from aiodhcp.packing import pack
 from aiodhcp.stores import commitlog, sqlite
 from aiodhcp.stores.commitlog import LogFile, log_paths, read_log
@@ -25,58 +24,14 @@ from aiodhcp.stores.sqlite import read_leases
 from aiodhcp.stores.syncer import Syncer
 
 
-def a_lease(number: int, *, hostname: str | None = None) -> Lease:
-    chaddr = b"\x02\x00" + number.to_bytes(4, "big")
-    return Lease(
-        0x0A000000 + number, b"\x01" + chaddr, 1, chaddr, LeaseState.ACTIVE, 1_700_000_000, 1_700_003_600, hostname
-    )
-
-
-def leases(count: int, first: int = 0) -> list[Lease]:
-    return [a_lease(number) for number in range(first, first + count)]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "leases.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(path)
-    await store.load()
-    yield store
-    await store.close()
-
-
-def table(path: Path) -> int:
-    with closing(sqlite3.connect(path)) as database:
-        return int(database.execute("SELECT count(*) FROM lease").fetchone()[0])
-
-
 def logged(path: Path) -> list[list[bytes]]:
     """What the files of the log hold that is not in the table."""
-    with closing(sqlite3.connect(path)) as database:
-        (folded,) = database.execute("SELECT folded FROM log").fetchone()
+    folded = int(str(value(path, "SELECT folded FROM log")))
     return [octets for generation, octets in read_log(path) if generation > folded]
-
-
-async def until(what: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not what():  # noqa: ASYNC110 - a thread does it
-            await asyncio.sleep(0.01)
 
 
 async def until_folded(path: Path) -> None:
     await until(lambda: logged(path) == [])
-
-
-async def reread(path: Path) -> list[Lease]:
-    store = SqliteStore(path)
-    try:
-        return list(await store.load())
-    finally:
-        await store.close()
 
 
 def copied(path: Path, to: Path) -> Path:
@@ -128,7 +83,7 @@ async def test_a_busy_server_takes_turns(path: Path, monkeypatch: pytest.MonkeyP
         assert read_leases(path) == sorted(expected.values())
     assert len(generations) > 3
     await store.close()
-    assert await reread(path) == sorted(expected.values())
+    assert await load_and_close(path) == sorted(expected.values())
 
 
 async def test_a_file_grows_with_what_it_holds(store: SqliteStore, path: Path) -> None:
@@ -150,7 +105,7 @@ async def test_a_store_that_is_closed_while_it_commits(path: Path) -> None:
     commits = [store.commit(leases(2, number)) for number in range(5)]
     await store.close()
     assert [await commit for commit in commits] == [()] * 5
-    assert await reread(path) == leases(6)
+    assert await load_and_close(path) == leases(6)
 
 
 async def test_who_follows_events_has_no_log(store: SqliteStore, path: Path) -> None:
@@ -169,19 +124,17 @@ async def test_a_cursor_that_can_not_begin_yet(
 ) -> None:
     """Then commits go on, behind those that are in the log."""
     await store.commit([a_lease(1), a_lease(2)])
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("CREATE TRIGGER full BEFORE INSERT ON lease BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    execute(path, "CREATE TRIGGER full BEFORE INSERT ON lease BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     with pytest.raises(StoreError, match="disk full"):
         await store.open_cursor("c")
     await store.commit([a_lease(1, hostname="later")])
     assert read_leases(path) == [a_lease(1, hostname="later"), a_lease(2)]
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("DROP TRIGGER full")
+    execute(path, "DROP TRIGGER full")
     await until(lambda: table(path) == 2)
     assert read_leases(path) == [a_lease(1, hostname="later"), a_lease(2)]
     await store.open_cursor("c")
     await store.close()
-    assert await reread(path) == [a_lease(1, hostname="later"), a_lease(2)]
+    assert await load_and_close(path) == [a_lease(1, hostname="later"), a_lease(2)]
 
 
 # ── what a crash leaves ──────────────────────────────────────────────────────────────────────────────────────────
@@ -192,7 +145,7 @@ async def test_what_was_committed_before_a_crash(store: SqliteStore, path: Path,
     await store.commit([a_lease(1, hostname="later")])
     left = copied(path, tmp_path / "left")
     assert table(left) == 0
-    assert read_leases(left) == await reread(left) == [a_lease(1, hostname="later"), a_lease(2)]
+    assert read_leases(left) == await load_and_close(left) == [a_lease(1, hostname="later"), a_lease(2)]
     # And again, with a log of its own.
     again = SqliteStore(left)
     await again.load()
@@ -222,8 +175,7 @@ async def test_both_files_are_left(path: Path, tmp_path: Path, caplog: pytest.Lo
     """The server ended while one of them was folded."""
     store = SqliteStore(path)
     await store.load()
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("CREATE TRIGGER full BEFORE INSERT ON lease BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    execute(path, "CREATE TRIGGER full BEFORE INSERT ON lease BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     await store.commit([a_lease(1, hostname="first"), a_lease(2)])
     await until(lambda: bool(caplog.messages))
     await store.commit([a_lease(1, hostname="second")])
@@ -234,27 +186,24 @@ async def test_both_files_are_left(path: Path, tmp_path: Path, caplog: pytest.Lo
     left = copied(path, tmp_path / "left")
     assert read_leases(left) == [a_lease(1, hostname="second"), a_lease(2)]
     with pytest.raises(StoreError, match="disk full"):
-        await reread(left)
+        await load_and_close(left)
     for each in (left, path):
-        with closing(sqlite3.connect(each)) as database, database:
-            database.execute("DROP TRIGGER full")
-    assert await reread(left) == [a_lease(1, hostname="second"), a_lease(2)]
+        execute(each, "DROP TRIGGER full")
+    assert await load_and_close(left) == [a_lease(1, hostname="second"), a_lease(2)]
     await until_folded(path)
     await store.close()
-    assert await reread(path) == [a_lease(1, hostname="second"), a_lease(2)]
+    assert await load_and_close(path) == [a_lease(1, hostname="second"), a_lease(2)]
 
 
 async def test_a_server_that_can_not_fold_at_its_end(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = SqliteStore(path)
     await store.load()
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("CREATE TRIGGER full BEFORE INSERT ON lease BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    execute(path, "CREATE TRIGGER full BEFORE INSERT ON lease BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     await store.commit(leases(2))
     await store.close()
     assert read_leases(path) == leases(2)
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("DROP TRIGGER full")
-    assert await reread(path) == leases(2)
+    execute(path, "DROP TRIGGER full")
+    assert await load_and_close(path) == leases(2)
 
 
 @settings(max_examples=60, deadline=None)
@@ -293,21 +242,21 @@ def test_a_file_that_was_not_written_wholly(
 
 
 async def test_a_log_that_is_damaged(path: Path) -> None:
-    await reread(path)
+    await load_and_close(path)
     first, _ = log_paths(path)
     file = LogFile(first)
     file.begin(1 << 40)
     file.append(b"no lease", 1)
     file.close()
-    for attempt in (reread(path), asyncio.to_thread(read_leases, path)):
+    for attempt in (load_and_close(path), asyncio.to_thread(read_leases, path)):
         with pytest.raises(StoreError, match=f"{path}: its log is damaged: no lease at offset 0"):
             await attempt
 
 
 async def test_a_log_that_can_not_be_read(path: Path) -> None:
-    await reread(path)
+    await load_and_close(path)
     log_paths(path)[0].mkdir()
-    for attempt in (reread(path), asyncio.to_thread(read_leases, path)):
+    for attempt in (load_and_close(path), asyncio.to_thread(read_leases, path)):
         with pytest.raises(StoreError, match=f"{path}: its log can't be read: .*directory"):
             await attempt
 
@@ -394,10 +343,9 @@ async def test_a_system_without(what: str, path: Path, monkeypatch: pytest.Monke
     await store.load()
     await store.commit(leases(3))
     assert logged(path) == []
-    with closing(sqlite3.connect(path)) as database:
-        assert database.execute("SELECT count(*) FROM journal").fetchone() == (1,)
+    assert journal(path) == 1
     await store.close()
-    assert await reread(path) == leases(3)
+    assert await load_and_close(path) == leases(3)
 
 
 @pytest.mark.parametrize("call", ["fsync", "pwrite", "open"])
@@ -418,7 +366,7 @@ async def test_a_log_that_can_not_be_made(call: str, path: Path, monkeypatch: py
     assert not any(each.exists() for each in log_paths(path))
     await store.commit(leases(3))
     await store.close()
-    assert await reread(path) == leases(3)
+    assert await load_and_close(path) == leases(3)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -435,7 +383,7 @@ async def test_files_that_can_not_be_removed(path: Path, monkeypatch: pytest.Mon
         now.setattr(Path, "unlink", refuse)
         await store.close()
     assert all(each.exists() for each in log_paths(path))
-    assert await reread(path) == leases(3)
+    assert await load_and_close(path) == leases(3)
     assert not any(each.exists() for each in log_paths(path))
 
 
@@ -487,7 +435,7 @@ async def test_who_opens_or_closes_it_goes_away(path: Path) -> None:
     closing.cancel()
     await asyncio.wait([closing])
     await store.close()
-    assert await reread(path) == leases(3)
+    assert await load_and_close(path) == leases(3)
     assert commit.done()
 
 
@@ -527,7 +475,7 @@ def test_an_event_loop_that_is_over(path: Path) -> None:
 
     asyncio.run(begin())
     asyncio.run(asyncio.wait_for(go_on(), 10))
-    assert asyncio.run(reread(path)) == leases(3)
+    assert asyncio.run(load_and_close(path)) == leases(3)
     again = SqliteStore(path.with_name("again.db"))
 
     async def load() -> None:
@@ -583,5 +531,5 @@ async def test_a_kernel_that_refuses(call: str, path: Path, monkeypatch: pytest.
     await store.load()
     await store.commit(leases(3))
     await store.close()
-    assert await reread(path) == leases(3)
+    assert await load_and_close(path) == leases(3)
     assert len(os.listdir("/proc/self/fd")) == before

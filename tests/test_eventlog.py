@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from test_stores import a_lease, leases, until, value
+from test_stores import a_lease, leases, table, until, value
 
 from aiodhcp import EventStore, Lease, LeaseEvent, LeaseState, MemoryStore, SqliteStore, StoreError
 from aiodhcp.events import event_of
@@ -197,18 +197,13 @@ async def test_old_events_that_can_not_be_dropped(path: Path, caplog: pytest.Log
     await store.close()
 
 
-def in_the_table(path: Path) -> int:
-    with closing(sqlite3.connect(path)) as database:
-        return int(database.execute("SELECT count(*) FROM lease").fetchone()[0])
-
-
 async def test_the_leases_that_are_there_at_one_instant(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(eventlog, "ROWS_AT_ONCE", 7)
     gone = a_lease(3)._replace(state=LeaseState.RELEASED)
     await store.commit(leases(40))
-    await until(lambda: in_the_table(path) == 40)
+    await until(lambda: table(path) == 40)
     await store.commit([gone, *leases(10, 35)])
     expected = [lease for lease in leases(45) if lease.address != gone.address]
     for _ in range(2):
@@ -245,7 +240,7 @@ async def test_events_that_are_damaged(store: SqliteStore, path: Path) -> None:
 
 async def test_leases_that_are_damaged(store: SqliteStore, path: Path) -> None:
     await store.commit(leases(1))
-    await until(lambda: in_the_table(path) == 1)
+    await until(lambda: table(path) == 1)
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE lease SET octets = x'0102'")
     with pytest.raises(StoreError, match=f"{path}: is damaged: no lease at offset 0"):

@@ -12,7 +12,6 @@ import os
 import secrets
 import struct
 import zlib
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from aiodhcp.errors import StoreError
 from aiodhcp.leases import Lease
 from aiodhcp.packing import pack
 from aiodhcp.stores.syncer import Syncer
+from aiodhcp.stores.worker import settle
 
 __all__ = ["CommitLog", "LogFile", "discard_log", "log_paths", "read_log"]
 
@@ -199,7 +199,7 @@ class CommitLog:
         self._file.begin(after)
         # Commits whose file is being synced, and those that wait for the next time.
         self._now: list[asyncio.Future[Sequence[Lease]]] = []
-        self._next: deque[asyncio.Future[Sequence[Lease]]] = deque()
+        self._next: list[asyncio.Future[Sequence[Lease]]] = []
         self._folding: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._syncer: Syncer | None = None
@@ -301,8 +301,7 @@ class CommitLog:
 
     def _sync(self) -> None:
         assert self._syncer is not None
-        self._now = list(self._next)
-        self._next.clear()
+        self._now, self._next = self._next, []
         self._covered = len(self._file.unsynced)
         try:
             if self._failed:
@@ -321,12 +320,7 @@ class CommitLog:
         elif self._due:
             self._turn()
         for done in now:
-            if done.done():  # it was cancelled
-                continue
-            if error is None:
-                done.set_result(_NOTHING)
-            else:
-                done.set_exception(error)
+            settle(done, _NOTHING, error)
         self._wake()
 
     def _wake(self) -> None:

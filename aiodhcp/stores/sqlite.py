@@ -133,33 +133,38 @@ class SqliteStore:
         await _shared(self._closing)
 
     async def _end(self, worker: Worker) -> None:
+        self._leave_log()
         try:
-            await self._leave_log()
+            await _shared(self._leaving)
         finally:
             closed = worker.run(self._close)
         await closed
         worker.end()
 
-    async def _leave_log(self) -> None:
+    def _leave_log(self) -> None:
         """Write to the log no more: what is committed from now on goes into the journal, and what the log has into the
         table before that.
         """
         if self._log is not None:
             self._old_log, self._log = self._log, None
             self._leaving = asyncio.create_task(self._old_log.finish(), name="aiodhcp log")
-        await _shared(self._leaving)
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open_cursor(self, name: str, *, from_start: bool = False) -> tuple[int, Iterable[Lease]]:
         """Go on with a cursor, or begin a new one; see ``EventStore``."""
-        await self._leave_log()
+        self._leave_log()
 
         def begin(events: EventLog) -> tuple[int, bool]:
             self._fold_old_log()
             return events.open(name, from_start, self._journal())
 
+        # At once: what is committed from now on comes behind it, even if nobody waits for it any more.
         handled, present = await self._ask(begin)
+        if self._old_log is not None:
+            # Its files are not closed under a sync.
+            await _shared(self._leaving)
+            await self._ask(lambda _: self._drop_old_log())
         if not present:
             return handled, ()
         last, leases = await asyncio.to_thread(_read_only, self.path, _active)
@@ -243,7 +248,7 @@ class SqliteStore:
             raise StoreError(f"{self.path}: its log can't be read: {error}") from error
         if left:
             folded = left[-1][0]
-            for _ in self._into_table(_logged(chain.from_iterable(octets for _, octets in left), self.path), folded):
+            for _ in self._into_table(_logged(chain.from_iterable(octets for _, octets in left), self.path)):
                 pass
         # Two more may have been begun, of which nothing can be read: none of that counts any more.
         folded = int(folded) + 2 * STEP
@@ -320,13 +325,11 @@ class SqliteStore:
 
     def _fold_old_log(self) -> None:
         """Have all in the table that was committed before the journal was."""
-        if self._old_log is not None:
+        if self._unfolded():
             # One that was begun is begun again: its leases may be older than those that would be written now.
             self._folding = None
             for _ in self._fold():
                 pass
-            old, self._old_log = self._old_log, None
-            old.remove()
 
     def _fold(self) -> Iterator[None]:
         """Move what is in the journal now into the table, in steps. Between them both have some of it, and whoever
@@ -354,8 +357,8 @@ class SqliteStore:
         if self._events is not None:
             self._events.folded(leases)
 
-    def _into_table(self, leases: dict[int, bytes], generation: int) -> Iterator[None]:
-        """Put leases into the table, in steps, and take note of up to where the log is in there."""
+    def _into_table(self, leases: dict[int, bytes], generation: int = 0) -> Iterator[None]:
+        """Put leases into the table, in steps, and take note of the generation up to which the log is in there."""
         database = self._database
         assert database is not None
         # Those that are near each other in the file are written together.
@@ -380,14 +383,18 @@ class SqliteStore:
     def _unfolded(self) -> bool:
         return self._old_log is not None and bool(self._old_log.unfolded)
 
-    def _let_go(self) -> None:
-        self._folding, self._journalled = None, 0
+    def _drop_old_log(self) -> None:
+        """Let go of its files, and have them no more if all of them is in the table."""
         if self._old_log is not None:
             old, self._old_log = self._old_log, None
             if old.unfolded:
                 old.close()
             else:
                 old.remove()
+
+    def _let_go(self) -> None:
+        self._folding, self._journalled = None, 0
+        self._drop_old_log()
         if self._events is not None:
             self._events.close()
             self._events = None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "settle"]
 
 T = TypeVar("T")
 
@@ -63,12 +63,13 @@ class Worker:
             except BaseException as error:
                 failure = error
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                loop.call_soon_threadsafe(_settle, done, result, failure)
+                loop.call_soon_threadsafe(settle, done, result, failure)
             del job, call, arguments, loop, done, result, failure
             patience = self._rest_after
 
 
-def _settle(done: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
+def settle(done: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
+    """Say what came of it, if anybody still waits."""
     if done.done():  # it was cancelled
         return
     if failure is None:
