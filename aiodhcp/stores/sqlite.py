@@ -161,10 +161,9 @@ class SqliteStore:
 
         # At once: what is committed from now on comes behind it, even if nobody waits for it any more.
         handled, present = await self._ask(begin)
-        if self._old_log is not None:
-            # Its files are not closed under a sync.
-            await _shared(self._leaving)
-            await self._ask(lambda _: self._drop_old_log())
+        if (old := self._old_log) is not None and self._leaving is not None:
+            # Its files are gone, but are not closed under a sync.
+            self._leaving.add_done_callback(lambda _: old.close())
         if not present:
             return handled, ()
         last, leases = await asyncio.to_thread(_read_only, self.path, _active)
@@ -330,6 +329,8 @@ class SqliteStore:
             self._folding = None
             for _ in self._fold():
                 pass
+        if self._old_log is not None:
+            discard_log(self.path)
 
     def _fold(self) -> Iterator[None]:
         """Move what is in the journal now into the table, in steps. Between them both have some of it, and whoever
