@@ -62,7 +62,7 @@ async def kinds(stream: EventStream, count: int) -> list[str]:
 async def nothing(stream: EventStream) -> bool:
     """Whether there is no event now."""
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
+        async with asyncio.timeout(0.3):
             await anext(stream)
     return True
 
