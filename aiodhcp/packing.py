@@ -9,7 +9,7 @@ from typing import Final
 from aiodhcp.errors import StoreError
 from aiodhcp.leases import STATES, Lease
 
-__all__ = ["PackedLeases", "glance", "pack", "split", "state_of", "unpack"]
+__all__ = ["PackedLeases", "glance", "pack", "places", "split", "state_of", "unpack"]
 
 _HEAD: Final = struct.Struct("!IBBqqqBBB")
 """address, htype, state, starts, expires, last_transaction; octets of client and chaddr; which other fields follow."""
@@ -98,15 +98,30 @@ def split(data: bytes) -> Iterator[tuple[int, bytes]]:
     Raises:
         ValueError: these are not the octets of leases.
     """
-    at = 0
-    while at < len(data):
+    for address, start, end in places(data):
+        yield address, data[start:end]
+
+
+def places(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The address of each of the leases whose octets follow one another, and where these begin and end.
+
+    Raises:
+        ValueError: these are not the octets of leases.
+    """
+    at, length = 0, len(data)
+    while at < length:
         try:
-            lease, end = _unpack(data, at)
+            address, _, state, _, _, _, size, other, bits = _HEAD.unpack_from(data, at)
+            if bits:
+                end = _unpack(data, at)[1]
+            else:
+                end = at + _BEHIND + size + (0 if other == _IN_CLIENT else other)
+                STATES[state]
         except (struct.error, KeyError, UnicodeError) as error:
             raise ValueError(f"no lease at offset {at}: {error}") from None
-        if end > len(data):
+        if end > length:
             raise ValueError("the last lease is cut short")
-        yield lease.address, data[at:end]
+        yield address, at, end
         at = end
 
 

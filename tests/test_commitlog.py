@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_eventlog import path, store  # noqa: F401 - they are fixtures
+from test_eventlog import eager, path, store  # noqa: F401 - they are fixtures
 from test_stores import a_lease, execute, journal, leases, load_and_close, table, until, value
 
 from aiodhcp import Lease, SqliteStore, StoreError
@@ -86,6 +86,61 @@ async def test_a_busy_server_takes_turns(path: Path, monkeypatch: pytest.MonkeyP
     assert await load_and_close(path) == sorted(expected.values())
 
 
+async def test_few_leases_stay_in_the_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Putting each renewal into the table would have the disk write everything twice."""
+    monkeypatch.setattr(sqlite, "WORTH_IT", 0.25)
+    monkeypatch.setattr(sqlite, "JOURNAL_LIMIT", 100)
+    monkeypatch.setattr(sqlite, "QUIET", 0.005)
+    store = SqliteStore(path)
+    await store.load()
+    await store.commit(leases(24))
+    await asyncio.sleep(0.1)
+    assert table(path) == 0
+    # A quarter of the limit is worth it.
+    await store.commit(leases(1))
+    await until(lambda: table(path) == 24)
+    assert read_leases(path) == leases(24)
+    await store.close()
+
+
+async def test_few_leases_do_not_stay_in_the_log_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "QUIET", 0.005)
+    monkeypatch.setattr(sqlite, "LATE", 0.2)
+    store = SqliteStore(path)
+    await store.load()
+    for number in range(3):
+        await store.commit(leases(1, number))
+        # What comes later waits with it, and what comes after that for a time of its own.
+        await asyncio.sleep(0.02)
+        await store.commit(leases(1, number))
+        await until(lambda number=number: table(path) == number + 1)  # type: ignore[misc]
+    await store.close()
+    assert await load_and_close(path) == leases(3)
+
+
+async def test_a_large_table_has_a_long_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of few leases among many each has a page of the table that has to be written for it."""
+    monkeypatch.setattr(sqlite, "WORTH_IT", 1.0)
+    monkeypatch.setattr(sqlite, "JOURNAL_LIMIT", 100)
+    monkeypatch.setattr(sqlite, "QUIET", 0.005)
+    store = SqliteStore(path)
+    await store.load()
+    await store.commit(leases(10_000))
+    await store.close()
+    limit = sqlite.LOGGED_A_PAGE * int(str(value(path, "PRAGMA page_count")))
+    assert limit > 500
+    store = SqliteStore(path)
+    await store.load()
+    later = [a_lease(number, hostname="later") for number in range(limit)]
+    await store.commit(later[:500])
+    await asyncio.sleep(0.1)
+    assert [len(octets) for octets in logged(path)] == [1]
+    await store.commit(later[500:])
+    await until_folded(path)
+    assert read_leases(path) == sorted([*later, *leases(10_000 - limit, limit)])
+    await store.close()
+
+
 async def test_a_file_grows_with_what_it_holds(store: SqliteStore, path: Path) -> None:
     await store.commit(leases(20_000))
     assert sum(each.stat().st_size for each in log_paths(path)) > commitlog.PREPARED * 3
@@ -154,6 +209,7 @@ async def test_what_was_committed_before_a_crash(store: SqliteStore, path: Path,
     await again.close()
 
 
+@pytest.mark.usefixtures("eager")
 async def test_a_crash_after_a_crash(path: Path, tmp_path: Path) -> None:
     """What is in the table stays there, whatever old files the log still has."""
     expected: dict[int, Lease] = {}
@@ -171,6 +227,7 @@ async def test_a_crash_after_a_crash(path: Path, tmp_path: Path) -> None:
         path = left
 
 
+@pytest.mark.usefixtures("eager")
 async def test_both_files_are_left(path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The server ended while one of them was folded."""
     store = SqliteStore(path)

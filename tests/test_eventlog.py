@@ -22,7 +22,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[SqliteStore]:
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that fold a few leases, too, when there is time."""
+    monkeypatch.setattr(sqlite, "WORTH_IT", 0.0)
+
+
+@pytest.fixture
+async def store(path: Path, eager: None) -> AsyncIterator[SqliteStore]:
     store = SqliteStore(path)
     await store.load()
     yield store

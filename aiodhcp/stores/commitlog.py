@@ -183,6 +183,8 @@ class CommitLog:
         after: a generation that is older than all that will be written.
         fold: has what a file holds put into the table, and sets its ``leases`` to 0 then.
         quiet: seconds without a commit, after which there is time for that.
+        enough: leases in a file from which on that is done when there is time.
+        late: seconds after the first of them, when that is done with fewer, too.
         limit: leases in a file from which on that is done however busy the server is.
     """
 
@@ -192,16 +194,21 @@ class CommitLog:
         after: int,
         fold: Callable[[LogFile], asyncio.Future[None]],
         quiet: float,
+        enough: int,
+        late: float,
         limit: int,
     ) -> None:
         self._file, self._other = files
-        self._fold, self._quiet, self._limit = fold, quiet, limit
+        self._fold, self._quiet, self._enough, self._late, self._limit = fold, quiet, enough, late, limit
         self._file.begin(after)
         # Commits whose file is being synced, and those that wait for the next time.
         self._now: list[asyncio.Future[Sequence[Lease]]] = []
         self._next: list[asyncio.Future[Sequence[Lease]]] = []
         self._folding: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._later: asyncio.TimerHandle | None = None
+        # When the first lease of the file was committed.
+        self._since = 0.0
         self._syncer: Syncer | None = None
         # How many records are being synced; whether the last sync failed.
         self._covered = 0
@@ -210,7 +217,14 @@ class CommitLog:
 
     @classmethod
     def prepare(
-        cls, path: Path, after: int, fold: Callable[[LogFile], asyncio.Future[None]], quiet: float, limit: int
+        cls,
+        path: Path,
+        after: int,
+        fold: Callable[[LogFile], asyncio.Future[None]],
+        quiet: float,
+        enough: int,
+        late: float,
+        limit: int,
     ) -> CommitLog:
         """Make the files of the log of a database, in the place of those that are there.
 
@@ -229,7 +243,7 @@ class CommitLog:
             os.fsync(directory)
             undo.pop_all()
         os.close(directory)
-        return cls((one, two), after, fold, quiet, limit)
+        return cls((one, two), after, fold, quiet, enough, late, limit)
 
     def start(self) -> None:
         """Begin to take commits, on this event loop.
@@ -255,6 +269,8 @@ class CommitLog:
     def commit(self, changes: Sequence[Lease]) -> asyncio.Future[Sequence[Lease]]:
         """Write leases and sync them. Fails with OSError or ValueError, and then they may come again."""
         done: asyncio.Future[Sequence[Lease]] = self._loop.create_future()
+        if not self._file.leases:
+            self._since = self._loop.time()
         try:
             self._file.append(b"".join(map(pack, changes)), len(changes))
         except (OSError, ValueError) as error:
@@ -281,9 +297,9 @@ class CommitLog:
             self._syncer.close()
             return
         self._due = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._later):
+            if timer is not None:
+                timer.cancel()
         while self._now or self._next or self._folding is not None:
             self._waiting = self._loop.create_future()
             await self._waiting
@@ -333,14 +349,28 @@ class CommitLog:
         if self._folding is None:
             if self._other.leases:  # the last attempt failed
                 self._begin_folding()
-            elif self._file.leases and (not self._busy or self._file.leases >= self._limit):
+            elif self._file.leases >= self._least:
                 if self._now:
                     self._due = True
                 else:
                     self._turn()
-        self._busy = False
-        if self._file.leases or self._other.leases:
+        if self._busy or self._due or self._other.leases:
             self._timer = self._loop.call_later(self._quiet, self._look)
+        elif self._file.leases and self._later is None:
+            self._later = self._loop.call_at(self._since + self._late, self._look_late)
+        self._busy = False
+
+    def _look_late(self) -> None:
+        self._later = None
+        if self._timer is None:
+            self._look()
+
+    @property
+    def _least(self) -> int:
+        """Leases in the file from which on it is to be put into the table now."""
+        if self._busy:
+            return self._limit
+        return 1 if self._loop.time() >= self._since + self._late else self._enough
 
     def _turn(self) -> None:
         """Nothing is under way: the other file is written to, and this one can be put into the table."""

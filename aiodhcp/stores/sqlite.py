@@ -2,9 +2,9 @@
 
 A commit is one record of a log beside the database, however many leases it has, and an fsync that the event loop does
 not wait for (commitlog.py). Where somebody follows the events a commit writes these, too (eventlog.py), and then, and
-where the system can't sync by itself, it is one row of a journal in the database. What is there, or in the log, is
-folded into the table of leases when nothing else is to be done. The database is opened, read and written in one thread
-of its own, so that the event loop never waits for a disk.
+where the system can't sync by itself, it is one row of a journal in the database. What is there is folded into the
+table of leases when nothing else is to be done; what is in the log when much has gathered, or after a minute. The
+database is opened, read and written in one thread of its own, so that the event loop never waits for a disk.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
 from aiodhcp.errors import StoreError
 from aiodhcp.events import Cursor, LeaseEvent
 from aiodhcp.leases import Lease
-from aiodhcp.packing import PackedLeases, pack, split, unpack
+from aiodhcp.packing import PackedLeases, pack, places, split, unpack
 from aiodhcp.stores.commitlog import STEP, CommitLog, LogFile, discard_log, read_log
 from aiodhcp.stores.eventlog import EventLog, read_active
 from aiodhcp.stores.schema import APPLICATION_ID, BEFORE_OCTETS, WITH_LOG, migrate, packed
@@ -49,13 +49,26 @@ log = logging.getLogger("aiodhcp.stores.sqlite")
 T = TypeVar("T")
 
 JOURNAL_LIMIT: Final = 50_000
-"""Leases in the journal from which on it is folded into the table, however busy the server is."""
+"""Leases in the journal, or in a file of the log, from which on they are folded into the table, however busy the server
+is.
+"""
+LOGGED_A_PAGE: Final = 5
+"""So many leases for each page of the table, if that is more: of few leases of many each has a page to be written."""
+MOST_LOGGED: Final = 200_000
+"""But no more, because folding them takes memory, 100 octets each."""
 MOST_EVENTS: Final = 1_000_000
 """Events that are kept for those who don't read them: some 100 MB."""
 FOLDED_AT_ONCE: Final = 1024
 """Leases that one transaction moves into the table: a commit waits no longer than for these."""
 QUIET: Final = 0.25
 """Seconds without a commit, after which there is time for that."""
+WORTH_IT: Final = 0.25
+"""The part of the limit from which on a file of the log is folded when there is time: for less the disk would have all
+to write twice.
+"""
+LATE: Final = 60.0
+"""Seconds after which it is, however little it holds."""
+_PLACE: Final = (1 << 32) - 1
 _ENTER: Final = "INSERT INTO journal (leases) VALUES (?)"
 # One statement lets the interpreter run while SQLite works; a statement a row would fetch it back for each.
 _ROWS_AT_ONCE: Final = (512, 64, 8, 1)
@@ -247,7 +260,7 @@ class SqliteStore:
             raise StoreError(f"{self.path}: its log can't be read: {error}") from error
         if left:
             folded = left[-1][0]
-            for _ in self._into_table(_logged(chain.from_iterable(octets for _, octets in left), self.path)):
+            for _ in self._into_table(_latest(chain.from_iterable(octets for _, octets in left), self.path)):
                 pass
         # Two more may have been begun, of which nothing can be read: none of that counts any more.
         folded = int(folded) + 2 * STEP
@@ -255,13 +268,17 @@ class SqliteStore:
         return folded
 
     def _new_log(self, generation: int) -> CommitLog | None:
-        worker = self._worker
+        worker, database = self._worker, self._database
         assert worker is not None
+        assert database is not None
         if sys.platform != "linux":  # pragma: no cover - the log needs its system calls
             return None
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+        limit = max(JOURNAL_LIMIT, min(LOGGED_A_PAGE * pages, MOST_LOGGED))
+        enough = max(1, int(WORTH_IT * limit))
         try:
             return CommitLog.prepare(
-                self.path, generation, lambda file: worker.run(self._fold_log, file), QUIET, JOURNAL_LIMIT
+                self.path, generation, lambda file: worker.run(self._fold_log, file), QUIET, enough, LATE, limit
             )
         except OSError as error:
             log.debug("%s: commits go into the journal: %s", self.path, error)
@@ -315,7 +332,7 @@ class SqliteStore:
     def _fold_log(self, file: LogFile) -> None:
         """Move what a file of the log has into the table."""
         try:
-            for _ in self._into_table(_logged(file.payloads(), self.path), file.generation):
+            for _ in self._into_table(_latest(file.payloads(), self.path), file.generation):
                 pass
         except (sqlite3.Error, StoreError, OSError) as error:
             self._complain(error)
@@ -343,13 +360,13 @@ class SqliteStore:
         if last is None and not files:
             self._journalled = 0
             return
-        leases = _logged(chain.from_iterable(file.payloads() for file in files), self.path)
+        leases = dict(_latest(chain.from_iterable(file.payloads() for file in files), self.path))
         count = 0
         for address, octets in _journalled(database, self.path):
             leases[address] = octets
             count += 1
         self._journalled = max(count, self._journalled)
-        yield from self._into_table(leases, files[-1].generation if files else 0)
+        yield from self._into_table(sorted(leases.items()), files[-1].generation if files else 0)
         for file in files:
             file.leases = 0
         if last is not None:
@@ -358,12 +375,16 @@ class SqliteStore:
         if self._events is not None:
             self._events.folded(leases)
 
-    def _into_table(self, leases: dict[int, bytes], generation: int = 0) -> Iterator[None]:
-        """Put leases into the table, in steps, and take note of the generation up to which the log is in there."""
+    def _into_table(self, leases: Iterable[tuple[int, bytes]], generation: int = 0) -> Iterator[None]:
+        """Put leases into the table, in steps, and take note of the generation up to which the log is in there.
+
+        Args:
+            leases: in the order of addresses: those that are near each other in the file are written together.
+            generation: 0 for none.
+        """
         database = self._database
         assert database is not None
-        # Those that are near each other in the file are written together.
-        rest = iter(sorted(leases.items()))
+        rest = iter(leases)
         while piece := list(islice(rest, FOLDED_AT_ONCE)):
             with database:
                 database.execute("BEGIN IMMEDIATE")
@@ -421,15 +442,17 @@ def _pieces(rows: Sequence[tuple[int, bytes]]) -> Iterator[Sequence[tuple[int, b
             at += size
 
 
-def _logged(payloads: Iterable[bytes], path: Path) -> dict[int, bytes]:
-    """The leases of commits, by address and as octets: what was committed last of each."""
-    leases: dict[int, bytes] = {}
+def _latest(payloads: Iterable[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
+    """The leases of commits, by address and as octets: what was committed last of each, in the order of addresses."""
+    data = b"".join(payloads)
     try:
-        for octets in payloads:
-            leases.update(split(octets))
+        # A number has address and place, because that takes a fifth of the memory of a dict of octets.
+        found = sorted(address << 64 | start << 32 | end for address, start, end in places(data))
     except ValueError as error:
         raise StoreError(f"{path}: its log is damaged: {error}") from None
-    return leases
+    for each, following in pairwise(chain(found, (-1,))):
+        if each >> 64 != following >> 64:
+            yield each >> 64, data[each >> 32 & _PLACE : each & _PLACE]
 
 
 def _journalled(database: sqlite3.Connection, path: Path) -> Iterator[tuple[int, bytes]]:
@@ -495,7 +518,7 @@ def _read(database: sqlite3.Connection, path: Path, logged: Sequence[tuple[int, 
     if version >= WITH_LOG and logged:
         (folded,) = database.execute("SELECT folded FROM log").fetchone()
         payloads = chain.from_iterable(octets for generation, octets in logged if generation > folded)
-        leases.update((address, unpack(octets)) for address, octets in _logged(payloads, path).items())
+        leases.update((address, unpack(octets)) for address, octets in _latest(payloads, path))
     leases.update((address, unpack(octets)) for address, octets in _journalled(database, path))
     return [leases[address] for address in sorted(leases)]
 
