@@ -201,6 +201,7 @@ class Addresses:
         client: bytes,
         subnet: Subnet,
         reservation: Reservation | None,
+        lease: Lease | None,
         requested: int,
         now: float,
         giaddr: int = 0,
@@ -211,9 +212,11 @@ class Addresses:
         when there is none.
 
         Never the relay agent's own, ``giaddr``; which is not remembered, because anybody may pretend to be one.
+
+        Args:
+            lease: the client's in this subnet, of whatever state.
         """
         offer = self.offer_of(client, subnet)
-        lease = self.leases.find(client, subnet.first, subnet.last)
         if reservation is not None or offer is not None or lease is not None or requested:
             for wish, found in (
                 (None if reservation is None else reservation.address, "reserved for the client"),

@@ -92,6 +92,11 @@ class LeaseTable:
         """The addresses that something is known of, for whom a call for each is too dear."""
         return self._by_address
 
+    @property
+    def clients(self) -> Container[bytes]:
+        """The clients that something is known of, for the same."""
+        return self._by_client
+
     def __contains__(self, address: int) -> bool:
         return address in self._by_address
 

@@ -44,6 +44,7 @@ class Placement:
         self.config = config
         self.addresses = addresses
         self.leases = addresses.leases
+        self._clients = self.leases.clients
         self._filters = config.filters if config.filters else None
         self._denied = frozenset(each.name for each in config.classes if each.deny)
         tests = config.tests
@@ -153,12 +154,9 @@ class Placement:
             Dropped: there is none, or an answer could not get to where the packet says that it is from.
         """
         giaddr, ciaddr = exchange.giaddr, exchange.ciaddr
-        if giaddr and giaddr not in self._named:
-            if giaddr >> 24 in NOWHERE:
-                if self._is_nowhere(giaddr):
-                    raise Dropped(DropReason.INVALID, f"giaddr is {dotted(giaddr)}, which no relay agent can have")
-            elif giaddr in self.addresses.own or giaddr in exchange.datagram.interface.addresses:
-                raise Dropped(DropReason.INVALID, f"giaddr is {dotted(giaddr)}, the server's own address")
+        own = self.addresses.own
+        if giaddr and (giaddr >> 24 in NOWHERE or giaddr in own or giaddr in exchange.datagram.interface.addresses):
+            self._check_relay(giaddr)
         if ciaddr and ciaddr >> 24 in NOWHERE and self._is_nowhere(ciaddr):
             raise Dropped(DropReason.INVALID, f"ciaddr is {dotted(ciaddr)}, which no client can have")
         subnet = exchange.subnet if exchange.placed else self._find_subnet(exchange)
@@ -166,6 +164,15 @@ class Placement:
             raise Dropped(DropReason.NO_SUBNETS, f"no subnet for {_whence(exchange)}")
         self.enter(exchange, subnet)
         return subnet
+
+    def _check_relay(self, giaddr: int) -> None:
+        """Whether a relay agent has an address that none should have, and that no subnet names."""
+        if giaddr in self._named:
+            return
+        if giaddr >> 24 not in NOWHERE:
+            raise Dropped(DropReason.INVALID, f"giaddr is {dotted(giaddr)}, the server's own address")
+        if self._is_nowhere(giaddr):
+            raise Dropped(DropReason.INVALID, f"giaddr is {dotted(giaddr)}, which no relay agent can have")
 
     def _is_nowhere(self, address: int) -> bool:
         """Whether nobody can have such an address: not if it is served, as on the loopback of one machine."""
@@ -249,7 +256,10 @@ class Placement:
         elif subnet is not exchange.subnet:
             exchange.reservation = self._reservation(exchange, subnet)
         exchange.subnet = subnet
-        exchange.lease_before = known = self.leases.find(exchange.client, subnet.first, subnet.last)
+        client, known = exchange.client, None
+        if client in self._clients:
+            known = self.leases.find(client, subnet.first, subnet.last)
+        exchange.lease_before = known
         exchange.server_id = self._server_id or self.own_address(exchange.datagram, subnet)
         if RELAY_AGENT_INFORMATION in exchange.received or (known is not None and known.relay_agent):
             override = exchange.agent.get(SERVER_ID_OVERRIDE, b"")

@@ -64,24 +64,28 @@ BOOTP_LEAST_ROOM: Final = 8
 
 _ADDRESS: Final = struct.Struct("!I")
 _pack_fixed: Final = FIXED_FIELDS.pack
+_TYPES: Final = tuple(option_bytes(MESSAGE_TYPE, bytes((kind,))) for kind in range(max(MessageType) + 1))
+"""Option 53, by message type."""
 
 # Members of an enum, where they are looked up for every packet: an attribute of the class costs ten times as much.
 _OFFER: Final = MessageType.OFFER
 _ACK: Final = MessageType.ACK
 _NAK: Final = MessageType.NAK
-# A plain number, because it is compared with such, which Python does faster.
+# Plain numbers, because they are compared with such, which Python does faster.
+_REQUEST: Final = int(MessageType.REQUEST)
 _INFORM: Final = int(MessageType.INFORM)
 # A tuple of a class as it is: past the function that gives its fields names, which costs more than the tuple.
 _new: Final = tuple.__new__
 # A client chooses its parameter request list and lease time, so a bad one can make any number of plans.
 PLANS_KEPT: Final = 4096
-PLANS_OF_SUBNET: Final = 16
-"""So many more for each subnet: clients of a few kinds, by OFFER and ACK."""
+PLANS_OF_SUBNET: Final = 8
+"""So many more for each subnet: clients of a few kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What does not depend on the packet: ``siaddr``, then ``sname``, ``file`` and cookie, then the options.
+    """What does not depend on the packet: ``siaddr``, then ``sname``, ``file`` and cookie, then the options behind the
+    message type.
 
     Attributes:
         left_out: codes of the options that there is no room for.
@@ -250,9 +254,10 @@ class Replies:
             subnet, pool = exchange.subnet, exchange.pool
             assert subnet is not None
             where = pool or subnet if reservation is None else (subnet, pool, reservation)
+            # An OFFER of a lease and the ACK that follows differ in their message type, which no plan has.
+            leases = exchange.lease_time and (kind == _OFFER or exchange.message_type == _REQUEST)
             key = (
-                kind,
-                exchange.message_type,
+                0 if leases else kind,
                 self._relevant(classes, asked) if classes else classes,
                 exchange.lease_time,
                 exchange.server_id,
@@ -288,6 +293,7 @@ class Replies:
                     chaddr,
                 ),
                 plan.names,
+                b"" if bootp else _TYPES[kind],
                 plan.options,
                 echo,
                 b"\xff",
@@ -337,12 +343,14 @@ class Replies:
         field, in_file, in_sname, left_out = encode_options(_options(exchange, parameters), room, **fields)
         if too_long := CLASSLESS_ROUTES.intersection(left_out):
             # What isn't sent takes the place of no other routes.
-            options = _options(exchange, parameters, too_long)
-            field, in_file, in_sname, left_out = encode_options(options, room, **fields)
+            shorter = _options(exchange, parameters, too_long)
+            field, in_file, in_sname, left_out = encode_options(shorter, room, **fields)
             left_out = [*left_out, *sorted(too_long)]
         if left_out:
             self._warn(exchange, left_out)
-        return Plan(parameters.next_server or 0, _names(sname, file, in_sname, in_file), field[:-1], tuple(left_out))
+        # The message type is always first.
+        options = field[:-1] if exchange.reply_type == BOOTP_REPLY else field[len(_TYPES[0]) : -1]
+        return Plan(parameters.next_server or 0, _names(sname, file, in_sname, in_file), options, tuple(left_out))
 
     def _warn(self, exchange: Exchange, left_out: list[int]) -> None:
         if tuple(left_out) not in self._cut and len(self._cut) < PLANS_KEPT:
@@ -445,9 +453,9 @@ def _echo(
 
 
 def _nak(exchange: Exchange, room: int) -> bytes:
-    fixed = option_bytes(MESSAGE_TYPE, bytes((_NAK,))) + option_bytes(SERVER_ID, _ADDRESS.pack(exchange.server_id))
-    # Behind them a code, a length, and the end of all options.
-    longest = min(room - len(fixed) - 3, 255)
+    fixed = option_bytes(SERVER_ID, _ADDRESS.pack(exchange.server_id))
+    # Before them the message type, behind them a code, a length, and the end of all options.
+    longest = min(room - len(_TYPES[_NAK]) - len(fixed) - 3, 255)
     words = exchange.why.encode()[:longest].decode(errors="ignore").encode()
     return fixed + option_bytes(MESSAGE, words)
 

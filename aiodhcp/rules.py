@@ -218,6 +218,7 @@ class Rules:
             exchange.client,
             subnet,
             exchange.reservation,
+            exchange.lease_before,
             requested,
             exchange.now,
             exchange.giaddr,

@@ -53,7 +53,8 @@ class Asking:
 
     def choose(self, client: bytes, requested: int = 0, now: float = 0, giaddr: int = 0) -> int | None:
         reservation = self.reservation(client)
-        found = self.addresses.choose(client, self.subnet, reservation, NET + requested, now, giaddr)
+        lease = self.addresses.leases.find(client, self.subnet.first, self.subnet.last)
+        found = self.addresses.choose(client, self.subnet, reservation, lease, NET + requested, now, giaddr)
         return None if found is None else found[0] - NET
 
     def discover(self, client: bytes, requested: int = 0, now: float = 0, giaddr: int = 0) -> int | None:
@@ -167,7 +168,7 @@ def test_a_reserved_address_need_not_be_in_a_pool() -> None:
 def test_a_reservation_without_an_address_leaves_the_choice() -> None:
     server = asking()
     reservation = Reservation(client_id=A)
-    assert server.addresses.choose(A, server.subnet, reservation, 0, 0) == (NET + 10, "never used before")
+    assert server.addresses.choose(A, server.subnet, reservation, None, 0, 0) == (NET + 10, "never used before")
 
 
 def test_a_reserved_address_comes_when_it_is_free() -> None:
@@ -453,8 +454,8 @@ def test_one_pool_after_the_other() -> None:
 def test_a_subnet_without_pools_has_reservations_only() -> None:
     subnet = Subnet(IPv4Network("192.0.2.0/24"), reservations=[Reservation(client_id=A, address=NET + 5)])
     addresses = Addresses(Config([subnet]))
-    assert addresses.choose(A, subnet, subnet.reservations[0], 0, 0) == (NET + 5, "reserved for the client")
-    assert addresses.choose(B, subnet, None, NET + 5, 0) is None
+    assert addresses.choose(A, subnet, subnet.reservations[0], None, 0, 0) == (NET + 5, "reserved for the client")
+    assert addresses.choose(B, subnet, None, None, NET + 5, 0) is None
 
 
 # ── a new start ──
@@ -542,7 +543,8 @@ class Network(RuleBasedStateMachine):
         subnet = self.subnets[place]
         reservation = reserved_for(client, subnet)
         giaddr = subnet.first + relay if relay else 0
-        found = self.addresses.choose(client, subnet, reservation, subnet.first + host, self.now, giaddr)
+        lease = self.addresses.leases.find(client, subnet.first, subnet.last)
+        found = self.addresses.choose(client, subnet, reservation, lease, subnet.first + host, self.now, giaddr)
         address = None if found is None else found[0]
         if address is None:
             return
@@ -629,7 +631,8 @@ class Network(RuleBasedStateMachine):
             for number in range(10):
                 asker = b"\1asker %d" % number
                 for subnet in self.subnets:
-                    found = self.addresses.choose(asker, subnet, None, 0, self.now)
+                    known = self.addresses.leases.find(asker, subnet.first, subnet.last)
+                    found = self.addresses.choose(asker, subnet, None, known, 0, self.now)
                     address = None if found is None else found[0]
                     if address is not None:
                         self.addresses.enter(Lease(address, asker, 1, asker, ACTIVE, self.now, self.now + 10), self.now)
@@ -646,8 +649,8 @@ def test_a_pool_of_two_configurations_ago_has_nothing_to_give():
     subnets = [Subnet("192.0.2.0/24", [f"192.0.2.{first}-192.0.2.{first + 9}"]) for first in (10, 20, 30)]
     addresses = Addresses(Config([subnets[0]]))
     addresses.adopt(Config([subnets[1]]))
-    assert addresses.choose(A, subnets[0], None, 0, 0) == (NET + 10, "never used before")
+    assert addresses.choose(A, subnets[0], None, None, 0, 0) == (NET + 10, "never used before")
     addresses.adopt(Config([subnets[2]]))
-    assert addresses.choose(A, subnets[0], None, 0, 0) is None
-    assert addresses.choose(A, subnets[1], None, 0, 0) == (NET + 20, "never used before")
-    assert addresses.choose(A, subnets[2], None, 0, 0) == (NET + 30, "never used before")
+    assert addresses.choose(A, subnets[0], None, None, 0, 0) is None
+    assert addresses.choose(A, subnets[1], None, None, 0, 0) == (NET + 20, "never used before")
+    assert addresses.choose(A, subnets[2], None, None, 0, 0) == (NET + 30, "never used before")
