@@ -12,6 +12,7 @@ from aiodhcp.commit_metrics import CommitMeter
 from aiodhcp.exchange import Exchange
 from aiodhcp.leases import Lease
 from aiodhcp.stores import Store
+from aiodhcp.stores.prompt import Prompt
 
 __all__ = ["Commits"]
 
@@ -126,7 +127,10 @@ class Commits:
             self._fail(error)
             return
         self._pending = pending
-        pending.add_done_callback(self._written, context=self._context.copy())
+        if isinstance(pending, Prompt):
+            pending.tell(self._written, self._context.copy())
+        else:
+            pending.add_done_callback(self._written, context=self._context.copy())
 
     def _written(self, pending: asyncio.Future[Sequence[Lease]]) -> None:
         cancelled = pending.cancelled()
@@ -152,7 +156,9 @@ class Commits:
             self._done(self._taken(), self._writing, pending.result())
         except Exception:
             log.exception("a fault of aiodhcp, please report it")
-        self.begin()
+        if self._next or self._changes:
+            # With what arrives in this turn of the event loop.
+            pending.get_loop().call_soon(self.begin)
 
     def _fail(self, error: BaseException) -> None:
         self._failures += 1

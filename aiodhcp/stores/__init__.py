@@ -28,7 +28,8 @@ class Store(Protocol):
         Returns:
             for each address that another server sharing the store has given away first, the lease as it is there;
             those changes were not made. A store of one server returns ``()``. An ``async def`` does it; one that
-            returns a future itself saves the server a task for each commit.
+            returns a future itself saves the server a task for each commit, and one that returns a ``Prompt`` a turn of
+            the event loop (prompt.py).
 
         Raises:
             Exception: any, if nothing was committed; the server goes on trying.

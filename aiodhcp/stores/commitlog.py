@@ -20,8 +20,8 @@ from typing import Final
 from aiodhcp.errors import StoreError
 from aiodhcp.leases import Lease
 from aiodhcp.packing import pack
+from aiodhcp.stores.prompt import Prompt
 from aiodhcp.stores.syncer import Syncer
-from aiodhcp.stores.worker import settle
 
 __all__ = ["CommitLog", "LogFile", "discard_log", "log_paths", "read_log"]
 
@@ -202,8 +202,8 @@ class CommitLog:
         self._fold, self._quiet, self._enough, self._late, self._limit = fold, quiet, enough, late, limit
         self._file.begin(after)
         # Commits whose file is being synced, and those that wait for the next time.
-        self._now: list[asyncio.Future[Sequence[Lease]]] = []
-        self._next: list[asyncio.Future[Sequence[Lease]]] = []
+        self._now: list[Prompt[Sequence[Lease]]] = []
+        self._next: list[Prompt[Sequence[Lease]]] = []
         self._folding: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._later: asyncio.TimerHandle | None = None
@@ -259,7 +259,7 @@ class CommitLog:
         except OSError:
             self._syncer.close()
             raise
-        self._now.append(self._loop.create_future())
+        self._now.append(Prompt(loop=self._loop))
 
     @property
     def is_here(self) -> bool:
@@ -268,7 +268,7 @@ class CommitLog:
 
     def commit(self, changes: Sequence[Lease]) -> asyncio.Future[Sequence[Lease]]:
         """Write leases and sync them. Fails with OSError or ValueError, and then they may come again."""
-        done: asyncio.Future[Sequence[Lease]] = self._loop.create_future()
+        done: Prompt[Sequence[Lease]] = Prompt(loop=self._loop)
         if not self._file.leases:
             self._since = self._loop.time()
         try:
@@ -336,7 +336,7 @@ class CommitLog:
         elif self._due:
             self._turn()
         for done in now:
-            settle(done, _NOTHING, error)
+            done.settle(_NOTHING, error)
         self._wake()
 
     def _wake(self) -> None:
