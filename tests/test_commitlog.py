@@ -90,6 +90,7 @@ async def test_few_leases_stay_in_the_log(path: Path, monkeypatch: pytest.Monkey
     """Putting each renewal into the table would have the disk write everything twice."""
     monkeypatch.setattr(sqlite, "WORTH_IT", 0.25)
     monkeypatch.setattr(sqlite, "JOURNAL_LIMIT", 100)
+    monkeypatch.setattr(sqlite, "LOGGED_A_PAGE", 1)
     monkeypatch.setattr(sqlite, "QUIET", 0.005)
     store = SqliteStore(path)
     await store.load()
