@@ -41,6 +41,9 @@ def test_without_namespaces_it_is_shown_on_the_loopback_interface(monkeypatch: p
 
 def test_it_stays_up_until_ctrl_c_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
+        "import signal\n"
+        # Who runs tests in the background has it ignored by all that they start.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from aiodhcp import demo, cli\n"
         "demo.obstacle = lambda: 'a test says so'\n"
         "cli.app(['demo'], standalone_mode=False)\n"
